@@ -1,0 +1,194 @@
+#include "lib/msg.h"
+
+#include "lib/str.h"
+
+/*
+ * The messages of every boundary. Read it as: NAME, who -> whom, when, how large, how many
+ * descriptors, fields. ARCHITECTURE.md tells the same as a story.
+ */
+
+#define KIB        1024u
+#define SMALL      (4 * KIB)
+#define ID         {"session", MSG_STRING, 36, false}
+#define CHANNEL    {"channel", MSG_INT, INT32_MAX, false}
+#define REASON     {"reason", MSG_STRING, 512, false}
+#define RECORD     {"record", MSG_INT, INT64_MAX, true}
+#define NO_FDS     0, 0
+#define LINKED     MSG_PHASE_OPEN
+#define CONN       {"conn", MSG_STRING, 36, false}
+#define EXPIRES_NS INT64_MAX
+
+/* What a channel asks to run: shared by the gateway's workers and by postern-run. */
+#define RUN_FIELDS                                                                                 \
+	{"kind", MSG_STRING, 16, false}, /* exec, shell, subsystem */                              \
+	    {"command", MSG_BYTES, 64 * KIB, true}, {"env", MSG_BLOBS, 64, true}, /* NAME=VALUE */ \
+	{                                                                                          \
+		"pty", MSG_OBJECT, 8, true /* term, cols, rows, xpixel, ypixel: broker/core */     \
+	}
+
+const struct msg_type msg_types[] = {
+    /* ---- the supervisor and everybody it starts ---- */
+    {"link", MSG_SUPERVISOR, MSG_CORE, LINKED, SMALL, 1, 1,
+        {{"role", MSG_STRING, 16, false}}}, /* spawn, signer, listener */
+    {"core.link", MSG_SUPERVISOR, MSG_SPAWN | MSG_SIGNER | MSG_LISTENER, LINKED, SMALL, 1, 1, {{0}}},
+    {"listen", MSG_SUPERVISOR, MSG_LISTENER | MSG_CORE, LINKED, SMALL, 1, 1,
+        {{"kind", MSG_STRING, 8, false}}}, /* ssh to the listener; ctl, pam, run to the core */
+    {"store.put", MSG_CORE, MSG_SUPERVISOR, LINKED, SMALL, 1, 1, {{"name", MSG_STRING, 64, false}}},
+    {"store.drop", MSG_CORE, MSG_SUPERVISOR, LINKED, SMALL, NO_FDS,
+        {{"name", MSG_STRING, 64, false}}},
+    {"store.restore", MSG_SUPERVISOR, MSG_CORE, LINKED, SMALL, 1, 1,
+        {{"name", MSG_STRING, 64, false}}},
+    {"store.done", MSG_SUPERVISOR, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},
+    {"ready", MSG_CORE | MSG_SPAWN | MSG_SIGNER | MSG_LISTENER, MSG_SUPERVISOR, LINKED, SMALL,
+        NO_FDS, {{0}}},
+    {"shutdown", MSG_SUPERVISOR, MSG_CORE | MSG_SPAWN | MSG_SIGNER | MSG_LISTENER, LINKED, SMALL,
+        NO_FDS, {{0}}},
+    {"reload", MSG_SUPERVISOR, MSG_CORE | MSG_LISTENER, LINKED, SMALL, NO_FDS, {{0}}},
+    {"status.ask", MSG_CORE, MSG_SUPERVISOR, LINKED, SMALL, NO_FDS, {{0}}},
+    {"status.tell", MSG_SUPERVISOR, MSG_CORE, LINKED, 16 * KIB, NO_FDS,
+        {{"processes", MSG_OBJECTS, 64, false}}}, /* role, pid, uid, started_boot_ns, restarts */
+    {"worker.spare", MSG_SUPERVISOR, MSG_LISTENER, LINKED, SMALL, 1, 1,
+        {{"slot", MSG_INT, 65535, false}, {"pid", MSG_INT, INT32_MAX, false}}},
+    {"worker.used", MSG_LISTENER, MSG_SUPERVISOR, LINKED, SMALL, NO_FDS,
+        {{"slot", MSG_INT, 65535, false}}},
+    {"worker.gone", MSG_SUPERVISOR, MSG_LISTENER, LINKED, SMALL, NO_FDS,
+        {{"slot", MSG_INT, 65535, false},
+            {"status", MSG_INT, 255, false},     /* exit status, gateway/ssh/worker.h */
+            {"signal", MSG_INT, 128, false}}},   /* 0 if it exited */
+
+    /* ---- the listener: who has connected ---- */
+    {"worker.pair", MSG_LISTENER, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {{"slot", MSG_INT, 65535, false}}},
+    {"worker.paired", MSG_CORE, MSG_LISTENER, LINKED, SMALL, 1, 1,
+        {{"slot", MSG_INT, 65535, false}, CONN}},
+    {"conn.accepted", MSG_LISTENER, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {CONN, {"peer", MSG_STRING, 64, false}, {"local", MSG_STRING, 64, false}}},
+    {"conn.refused", MSG_LISTENER, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {{"peer", MSG_STRING, 64, false}, REASON, {"count", MSG_INT, INT32_MAX, false}}},
+    {"worker.core", MSG_LISTENER, MSG_WORKER, LINKED, SMALL, 1, 1, {CONN}},
+    {"worker.go", MSG_LISTENER, MSG_WORKER, LINKED, SMALL, 1, 1,
+        {{"peer", MSG_STRING, 64, false}, {"local", MSG_STRING, 64, false}}},
+
+    /* ---- a worker: one connection ---- */
+    {"auth.check", MSG_WORKER, MSG_CORE, MSG_PHASE_AUTH, 96 * KIB, NO_FDS,
+        {{"user", MSG_BYTES, 256, false},
+            {"method", MSG_STRING, 32, false}, /* publickey, none, password, ... */
+            {"key", MSG_BYTES, 48 * KIB, true},
+            {"proved", MSG_BOOL, 0, false}, /* possession: the signature was checked */
+            {"client", MSG_BYTES, 256, true}}}, /* the client's identification string */
+    {"auth.verdict", MSG_CORE, MSG_WORKER, MSG_PHASE_ANY, 16 * KIB, NO_FDS,
+        {{"ok", MSG_BOOL, 0, false},
+            {"banner", MSG_STRING, 1024, true}, /* why not; only if a known CA signed */
+            {"grant", MSG_OBJECT, 16, true}}},  /* what the worker needs of it: grant.h */
+    {"channel.exec", MSG_WORKER | MSG_RUN, MSG_CORE, MSG_PHASE_OPEN, MSG_MAX, NO_FDS,
+        {CHANNEL, RUN_FIELDS}},
+    /* stdin, stdout, stderr, status; with a pty: master, status */
+    {"channel.started", MSG_CORE, MSG_WORKER | MSG_RUN, MSG_PHASE_ANY, SMALL, 2, 4, {CHANNEL, ID}},
+    {"channel.denied", MSG_CORE, MSG_WORKER | MSG_RUN, MSG_PHASE_ANY, SMALL, NO_FDS,
+        {CHANNEL, REASON, RECORD}},
+    /* after channel.started: the sandbox did not come to be */
+    {"channel.failed", MSG_CORE, MSG_WORKER | MSG_RUN, MSG_PHASE_ANY, SMALL, NO_FDS,
+        {CHANNEL, REASON, RECORD}},
+    {"channel.signal", MSG_WORKER | MSG_RUN, MSG_CORE, MSG_PHASE_OPEN, SMALL, NO_FDS,
+        {CHANNEL, {"signal", MSG_STRING, 16, false}}}, /* RFC 4254 6.10: without SIG */
+    {"channel.ended", MSG_WORKER | MSG_RUN, MSG_CORE, MSG_PHASE_OPEN | MSG_PHASE_ENDED, SMALL,
+        NO_FDS,
+        {CHANNEL, {"exit", MSG_SIGNED, 255, false}, /* -1: by a signal, or unknown */
+            {"signal", MSG_STRING, 16, true}, {"bytes_in", MSG_INT, INT64_MAX, false},
+            {"bytes_out", MSG_INT, INT64_MAX, false}, {"bytes_err", MSG_INT, INT64_MAX, false}}},
+    {"conn.event", MSG_WORKER, MSG_CORE, MSG_PHASE_AUTH | MSG_PHASE_OPEN, SMALL, NO_FDS,
+        {{"what", MSG_STRING, 32, false}, {"detail", MSG_BYTES, 256, true}}}, /* refused forward, ... */
+    {"conn.ended", MSG_WORKER, MSG_CORE, MSG_PHASE_ANY & ~MSG_PHASE_SPARE, SMALL, NO_FDS, {REASON}},
+    {"conn.end", MSG_CORE, MSG_WORKER, MSG_PHASE_ANY, SMALL, NO_FDS, {REASON}},
+    /* a core that came back asks; a worker tells which channels still flow */
+    {"conn.who", MSG_CORE, MSG_WORKER, MSG_PHASE_ANY, SMALL, NO_FDS, {{0}}},
+    {"conn.resume", MSG_WORKER, MSG_CORE, MSG_PHASE_OPEN, 16 * KIB, NO_FDS,
+        {{"channels", MSG_INTS, 1024, false}}},
+
+    /* ---- spawn: sandboxes from resolved plans ---- */
+    {"probe", MSG_CORE, MSG_SPAWN, LINKED, SMALL, NO_FDS, {{0}}},
+    {"probe.answer", MSG_SPAWN, MSG_CORE, LINKED, 16 * KIB, NO_FDS,
+        {{"host", MSG_OBJECT, 32, false}}}, /* broker/spawn/backend.h */
+    {"template.prepare", MSG_CORE, MSG_SPAWN, LINKED, 32 * KIB, NO_FDS,
+        {{"plan", MSG_OBJECT, 32, false}}}, /* warm the caches of a plan; answered like a start */
+    {"template.prepared", MSG_SPAWN, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {{"step", MSG_STRING, 64, true}, {"reason", MSG_STRING, 512, true}}}, /* no step: good */
+    /* the descriptor: init's end of the session's one-way request socket */
+    {"sandbox.start", MSG_CORE, MSG_SPAWN, LINKED, 64 * KIB, 1, 1,
+        {ID, {"plan", MSG_OBJECT, 32, false}}},
+    {"sandbox.started", MSG_SPAWN, MSG_CORE, LINKED, 16 * KIB, NO_FDS,
+        {ID, {"pid", MSG_INT, INT32_MAX, false}, {"enforced", MSG_OBJECT, 32, false}}},
+    {"sandbox.failed", MSG_SPAWN, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {ID, {"step", MSG_STRING, 64, false}, REASON}},
+    {"sandbox.pty", MSG_CORE, MSG_SPAWN, LINKED, SMALL, NO_FDS, {ID}},
+    {"sandbox.pty.opened", MSG_SPAWN, MSG_CORE, LINKED, SMALL, 2, 2, {ID}}, /* master, slave */
+    {"sandbox.end", MSG_CORE, MSG_SPAWN, LINKED, SMALL, NO_FDS, {ID}},
+    {"sandbox.ended", MSG_SPAWN, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {ID, REASON, {"cpu_us", MSG_INT, INT64_MAX, false},
+            {"memory_peak", MSG_INT, INT64_MAX, false}, {"oom_kills", MSG_INT, INT64_MAX, false}}},
+    {"sandbox.list", MSG_CORE, MSG_SPAWN, LINKED, SMALL, NO_FDS, {{0}}},
+    {"sandbox.listing", MSG_SPAWN, MSG_CORE, LINKED, MSG_MAX, NO_FDS,
+        {{"sessions", MSG_STRINGS, 2048, false}}},
+    /* the sandbox has knocked at its credential listener: a lease process now serves it */
+    {"lease.up", MSG_SPAWN, MSG_CORE, LINKED, SMALL, 1, 1, {ID}},
+    /* an sshd session: the descriptor is cgroup.procs of the cgroup that ties its processes to it */
+    {"tie.make", MSG_CORE, MSG_SPAWN, LINKED, SMALL, NO_FDS, {ID}},
+    {"tie.made", MSG_SPAWN, MSG_CORE, LINKED, SMALL, 1, 1, {ID, {"path", MSG_STRING, 256, false}}},
+
+    /* ---- the signer ---- */
+    {"jwt.sign", MSG_CORE, MSG_SIGNER, LINKED, SMALL, NO_FDS,
+        {{"tenant", MSG_NAME, NAME_MAX_LEN, false}, {"role", MSG_NAME, NAME_MAX_LEN, false}, ID,
+            {"person", MSG_STRING, 256, false}, {"audience", MSG_STRING, 256, false},
+            {"lease", MSG_STRING, 36, false}, {"issued_s", MSG_INT, INT64_MAX, false},
+            {"expires_s", MSG_INT, INT64_MAX, false}}},
+    {"jwt.signed", MSG_SIGNER, MSG_CORE, LINKED, 8 * KIB, NO_FDS,
+        {{"token", MSG_STRING, 4096, false}}},
+    {"jwks.ask", MSG_CORE, MSG_SIGNER, LINKED, SMALL, NO_FDS,
+        {{"tenant", MSG_NAME, NAME_MAX_LEN, false}}},
+    {"jwks.tell", MSG_SIGNER, MSG_CORE, LINKED, 8 * KIB, NO_FDS, {{"jwks", MSG_OBJECT, 4, false}}},
+    {"sign.refused", MSG_SIGNER, MSG_CORE, LINKED, SMALL, NO_FDS, {REASON}},
+
+    /* ---- a session's lease process ---- */
+    {"lease.list", MSG_LEASE, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},
+    {"lease.listing", MSG_CORE, MSG_LEASE, LINKED, 32 * KIB, NO_FDS,
+        {{"credentials", MSG_OBJECTS, 64, false}}},
+    {"lease.get", MSG_LEASE, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {{"kind", MSG_STRING, 16, false}, {"audience", MSG_STRING, 256, false}}},
+    {"lease.granted", MSG_CORE, MSG_LEASE, LINKED, 16 * KIB, NO_FDS,
+        {{"lease", MSG_STRING, 36, false}, {"value", MSG_STRING, 4096, false},
+            {"expires_s", MSG_INT, INT64_MAX, false}}},
+    {"lease.denied", MSG_CORE, MSG_LEASE, LINKED, SMALL, NO_FDS, {REASON, RECORD}},
+    {"lease.release", MSG_LEASE, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {{"lease", MSG_STRING, 36, false}}},
+    {"lease.released", MSG_CORE, MSG_LEASE, LINKED, SMALL, NO_FDS, {{0}}},
+
+    /* ---- operators ---- */
+    {"ctl.status", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},
+    {"ctl.sessions", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {{"tenant", MSG_NAME, NAME_MAX_LEN, true}, {"all", MSG_BOOL, 0, true}}},
+    {"ctl.session", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {ID}},
+    {"ctl.kill", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {ID, {"reason", MSG_STRING, 256, true}}},
+    {"ctl.reload", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},
+    {"ctl.clock", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}}, /* acknowledge a step back */
+    {"ctl.jwks", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {{"tenant", MSG_NAME, NAME_MAX_LEN, false}}},
+    /* raw records from sequence number `from`, as many as fit one answer */
+    {"ctl.records", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {{"from", MSG_INT, INT64_MAX, false}, {"max", MSG_INT, 1024, false}}},
+    {"ctl.page", MSG_CORE, MSG_CTL, LINKED, MSG_MAX, NO_FDS,
+        {{"from", MSG_INT, INT64_MAX, false}, {"size", MSG_INT, INT64_MAX, false},
+            {"records", MSG_BLOBS, 1024, false}}},
+    {"ctl.answer", MSG_CORE, MSG_CTL, LINKED, MSG_MAX, NO_FDS, {{"data", MSG_OBJECT, 256, false}}},
+    {"ctl.error", MSG_CORE, MSG_CTL, LINKED, SMALL, NO_FDS,
+        {{"code", MSG_INT, 255, false}, REASON}}, /* code: the tool's exit status */
+
+    /* ---- a stock sshd ---- */
+    {"pam.open", MSG_PAM, MSG_CORE, MSG_PHASE_AUTH, 96 * KIB, NO_FDS,
+        {{"user", MSG_BYTES, 256, false}, {"key", MSG_BYTES, 48 * KIB, false},
+            {"peer", MSG_STRING, 64, false}}},
+    {"pam.opened", MSG_CORE, MSG_PAM, MSG_PHASE_ANY, SMALL, 1, 1, {ID}},
+    {"pam.denied", MSG_CORE, MSG_PAM, MSG_PHASE_ANY, SMALL, NO_FDS, {REASON, RECORD}},
+    {"pam.close", MSG_PAM, MSG_CORE, MSG_PHASE_OPEN, SMALL, NO_FDS, {{0}}},
+
+    {NULL, 0, 0, 0, 0, 0, 0, {{0}}},
+};

@@ -1,0 +1,54 @@
+/*
+ * Cleanup attributes and ownership hand-over: the tiny inlines that every file needs.
+ *
+ * cleanup_free / cleanup_close / cleanup_json at a declaration release on scope exit; steal_ptr and
+ * steal_fd move ownership out. free-like functions keep errno.
+ */
+#ifndef POSTERN_LIB_UTIL_H
+#define POSTERN_LIB_UTIL_H
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+
+static inline void util_free(void *p)
+{
+	int saved = errno;
+
+	free(*(void **)p);
+	errno = saved;
+}
+
+/* Closes *fd once, whatever close() answers (Linux has released it, EINTR included: close(2)). */
+static inline void util_close(int *fd)
+{
+	int saved = errno;
+
+	if (*fd >= 0)
+		(void)close(*fd);
+	*fd = -1;
+	errno = saved;
+}
+
+static inline int steal_fd(int *fd)
+{
+	int out = *fd;
+
+	*fd = -1;
+	return out;
+}
+
+#define steal_ptr(pp)                                                                              \
+	__extension__({                                                                            \
+		__typeof__(*(pp)) stolen_ = *(pp);                                                 \
+		*(pp) = NULL;                                                                      \
+		stolen_;                                                                           \
+	})
+
+#define cleanup(fn)   __attribute__((cleanup(fn)))
+#define cleanup_free  cleanup(util_free)
+#define cleanup_close cleanup(util_close)
+
+#endif
