@@ -20,7 +20,8 @@ struct buf {
 };
 
 void buf_init(struct buf *b, size_t max);
-/* Frees and resets; keeps max. Contents are zeroed first (they may have been a secret's envelope). */
+/* Frees and resets; keeps max. Contents are zeroed first (they may have been a secret's envelope).
+ */
 void buf_done(struct buf *b);
 void buf_reset(struct buf *b); /* len = 0, error = 0; memory kept */
 int buf_status(const struct buf *b);
@@ -40,6 +41,6 @@ void buf_consume(struct buf *b, size_t n);
 /* Appends a NUL that is not counted in len and returns data; NULL if error is set. */
 const char *buf_cstr(struct buf *b);
 
-#define cleanup_buf cleanup(buf_done)
+#define cleanup_buf __attribute__((cleanup(buf_done)))
 
 #endif

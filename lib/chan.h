@@ -1,12 +1,13 @@
 /*
  * One end of a SOCK_SEQPACKET link between two of our processes (or an operator's tool).
  *
- * A chan owns its descriptor, knows its own role and the peer's, and holds a bounded queue of what the
- * socket would not take. It never calls back: an event loop asks chan_fd() and chan_wants_write(),
- * calls chan_flush() when writable and chan_recv() when readable, until -EAGAIN.
+ * A chan owns its descriptor, knows its own role and the peer's, and holds a bounded queue of what
+ * the socket would not take. It never calls back: an event loop asks chan_fd() and
+ * chan_wants_write(), calls chan_flush() when writable and chan_recv() when readable, until
+ * -EAGAIN.
  *
- * A peer that breaks the rules costs that peer its connection: chan_recv() then answers with the error
- * of msg_decode(), the chan is shut down, and nothing else happens.
+ * A peer that breaks the rules costs that peer its connection: chan_recv() then answers with the
+ * error of msg_decode(), the chan is shut down, and nothing else happens.
  */
 #ifndef POSTERN_LIB_CHAN_H
 #define POSTERN_LIB_CHAN_H
@@ -20,11 +21,17 @@ struct chan;
 struct err;
 struct msg;
 
-#define CHAN_QUEUE_MAX (1024u * 1024) /* bytes waiting to be sent; beyond it the peer is dropped */
+#define CHAN_QUEUE_MAX (1024u * 1024) /* bytes waiting to be sent; beyond it the peer is dropped   \
+	                               */
+#define CHAN_QUEUE_FDS_MAX 64         /* descriptors waiting with them */
+#define CHAN_KEPT_MAX      64         /* messages that chan_call() keeps aside */
 
-/* Takes the descriptor over (set non-blocking). Phase starts as MSG_PHASE_OPEN. NULL with errno. */
+/* Takes the descriptor over (set non-blocking), also on failure. Phase starts as MSG_PHASE_OPEN.
+ * Where the table lets this peer send no descriptor at all, the kernel is asked to refuse them
+ * (SO_PASSRIGHTS, from Linux 6.16: its sendmsg then fails with EPERM), because even to close a
+ * foreign descriptor can block. NULL with errno. */
 struct chan *chan_new(int fd, unsigned self, unsigned peer);
-void chan_free(struct chan *c); /* closes; NULL is fine; keeps errno */
+void chan_free(struct chan *c);    /* closes; NULL is fine; keeps errno */
 int chan_fd(const struct chan *c); /* -1 once shut down */
 void chan_set_phase(struct chan *c, unsigned phase);
 unsigned chan_phase(const struct chan *c);
@@ -33,10 +40,13 @@ int chan_peercred(const struct chan *c, pid_t *ret_pid, uid_t *ret_uid, gid_t *r
 uint64_t chan_next_id(struct chan *c); /* 1, 2, ...: for questions */
 
 /* Queues and tries to send. Takes over body (dropped in every case); descriptors stay the caller's
- * (they are duplicated if the message has to wait). 0; -EPIPE when the peer is gone; -ENOBUFS when the
- * queue is full (the chan is then shut down); -EINVAL for a message against the table. */
-int chan_send(struct chan *c, const char *type, uint64_t id, json_t *body, const int *fds,
-    size_t nfds);
+ * (they are duplicated if the message has to wait). body may be NULL for a type without fields.
+ * 0; -EPIPE when the peer is gone; -ENOBUFS when the queue is full (the chan is then shut down);
+ * -EINVAL for a message against the table, with the reason in chan_why(). */
+int chan_send(
+    struct chan *c, const char *type, uint64_t id, json_t *body, const int *fds, size_t nfds);
+const char *chan_why(
+    const struct chan *c); /* what the last failed chan_send() had to say; may be "" */
 bool chan_wants_write(const struct chan *c);
 int chan_flush(struct chan *c); /* 0, also when something is left; -EPIPE */
 

@@ -18,6 +18,6 @@ const char *clock_boot_id(void);
 /* "2026-11-23T15:38:48.123456Z" into dst[32]. */
 void clock_format(char *dst, size_t size, int64_t wall_ns);
 /* For tests: added to the wall clock from now on. */
-void clock_override(int64_t wall_offset_ns);
+void clock_override(int64_t offset_ns);
 
 #endif

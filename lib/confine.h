@@ -2,7 +2,7 @@
  * Restrictions that our own processes put on themselves before they read a foreign byte. All are
  * irreversible. Each returns 0 or -errno; a caller that cannot confine itself must not go on.
  *
- * Filters are classic BPF programs made at build time (build/gen/filter_ROLE.h, by
+ * Filters are classic BPF programs made at build time (build/gen/filters.h, by
  * broker/spawn/filter_gen.c, the only user of libseccomp), so nothing is compiled at run time.
  */
 #ifndef POSTERN_LIB_CONFINE_H
@@ -27,11 +27,13 @@ int confine_limits(const struct confine_limits *l);
 /* Empty supplementary groups, gid and uid (real, effective, saved), verified afterwards. */
 int confine_ids(uid_t uid, gid_t gid);
 /* Drops every capability from all five sets; keep is a bit mask of those to stay permitted and
- * effective (0: none). */
+ * effective (0: none); -EPERM if one of them is not held. The bounding set can only be emptied
+ * while CAP_SETPCAP is held: a daemon calls this with SETUID and SETGID, then confine_ids(), then
+ * this with 0. */
 int confine_caps(uint64_t keep);
-/* Landlock with no file system access at all beyond the directory descriptors given (read, or read and
- * write), and as many scopes as the ABI has. *ret_abi is the ABI used; -ENOSYS where the kernel has
- * none. */
+/* Landlock with no file system access at all beyond the directory descriptors given (read, or read
+ * and write), and as many scopes as the ABI has. *ret_abi is the ABI used; -ENOSYS where the kernel
+ * has none. */
 struct confine_path {
 	int dirfd;
 	int writable;

@@ -1,7 +1,8 @@
 /*
- * Messages for the operator: to stderr, with the <N> priority prefix of sd-daemon(3) when stderr is the
- * journal. This is not the audit log. One line a message; what a peer said is passed through
- * str_escape() by the caller or by %s of log_peer(). Never a secret.
+ * Messages for the operator: to stderr, with the <N> priority prefix of sd-daemon(3) when stderr is
+ * the journal. This is not the audit log. One line a message; what a peer said is passed through
+ * str_escape() by the caller, and what is not printable is written as \xNN here in any case. Never
+ * a secret.
  */
 #ifndef POSTERN_LIB_LOG_H
 #define POSTERN_LIB_LOG_H

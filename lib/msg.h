@@ -2,9 +2,9 @@
  * Every message of every boundary, in one table.
  *
  * On the wire a message is one SOCK_SEQPACKET record: {"v":1,"id":N,"type":"T","body":{...}} in
- * UTF-8 JSON, at most MSG_MAX bytes (a record beyond the socket's buffer fails with EMSGSIZE), with at
- * most MSG_FDS_MAX descriptors by SCM_RIGHTS. An answer repeats the id of its question. Bytes that
- * need not be text travel as base64.
+ * UTF-8 JSON, at most MSG_MAX bytes (a record beyond the socket's buffer fails with EMSGSIZE), with
+ * at most MSG_FDS_MAX descriptors by SCM_RIGHTS. An answer repeats the id of its question. Bytes
+ * that need not be text travel as base64.
  *
  * The table (msg_table.c) says for each type who may send it to whom, in which phase, its strict
  * schema, its size cap, and how many descriptors it carries. msg_decode() checks in the order
@@ -54,11 +54,11 @@ enum msg_phase {
 /* Kinds of a field. The maximum is the length in bytes (after base64 for BYTES), the largest value,
  * or the number of elements. Strings never hold NUL. */
 enum msg_kind {
-	MSG_NAME,    /* [a-z][a-z0-9-]{0,30}, lib/str.h */
-	MSG_STRING,  /* UTF-8, no NUL */
-	MSG_BYTES,   /* base64 of any bytes */
-	MSG_INT,     /* 0 .. max */
-	MSG_SIGNED,  /* -max .. max */
+	MSG_NAME,   /* [a-z][a-z0-9-]{0,30}, lib/str.h */
+	MSG_STRING, /* UTF-8, no NUL */
+	MSG_BYTES,  /* base64 of any bytes */
+	MSG_INT,    /* 0 .. max */
+	MSG_SIGNED, /* -max .. max */
 	MSG_BOOL,
 	MSG_STRINGS, /* array of at most max strings of at most MSG_ITEM_MAX bytes */
 	MSG_BLOBS,   /* array of at most max BYTES of at most MSG_ITEM_MAX bytes decoded */
@@ -86,7 +86,7 @@ struct msg_type {
 	struct msg_field fields[MSG_FIELDS_MAX + 1];
 };
 
-extern const struct msg_type msg_types[]; /* ends with name == NULL */
+extern const struct msg_type msg_types[];               /* ends with name == NULL */
 const struct msg_type *msg_type_find(const char *name); /* NULL if there is none */
 
 struct msg {
@@ -97,16 +97,19 @@ struct msg {
 	size_t nfds;
 };
 
-#define MSG_INIT {0, NULL, NULL, {-1, -1, -1, -1, -1, -1, -1, -1}, 0}
+#define MSG_INIT                                                                                   \
+	{                                                                                          \
+		0, NULL, NULL, {-1, -1, -1, -1, -1, -1, -1, -1}, 0                                 \
+	}
 
-/* Checks and unpacks one record from `from` to `to` in `phase`. Takes over fds in every case (closed on
- * failure). -EPERM: not this sender's, or not now; -EBADMSG: malformed or against the schema;
- * -EMSGSIZE; -EPROTO: wrong number of descriptors. On success msg_done() releases. */
+/* Checks and unpacks one record from `from` to `to` in `phase`. Takes over fds in every case
+ * (closed on failure). -EPERM: not this sender's, or not now; -EBADMSG: malformed or against the
+ * schema; -EMSGSIZE; -EPROTO: wrong number of descriptors. On success msg_done() releases. */
 int msg_decode(struct msg *m, unsigned from, unsigned to, unsigned phase, const void *data,
     size_t len, const int *fds, size_t nfds, struct err *e);
 /* Checks the body against the table as the receiver will, and writes the record. Borrowed body. */
-int msg_encode(struct buf *out, const char *type, uint64_t id, json_t *body, size_t nfds,
-    struct err *e);
+int msg_encode(
+    struct buf *out, const char *type, uint64_t id, json_t *body, size_t nfds, struct err *e);
 void msg_done(struct msg *m); /* drops the body, closes what descriptors are left */
 bool msg_is(const struct msg *m, const char *type);
 int msg_take_fd(struct msg *m, size_t i); /* ownership to the caller; -1 if there is none */
@@ -124,7 +127,7 @@ json_t *msg_json_bytes(const void *data, size_t len);
 
 /* The same strict check for objects inside messages and files of ours (plans, grants, records):
  * unknown keys, missing keys, wrong kinds and ranges are -EBADMSG with WHAT and the key. */
-int msg_check_fields(const char *what, const json_t *o, const struct msg_field *fields,
-    struct err *e);
+int msg_check_fields(
+    const char *what, const json_t *o, const struct msg_field *fields, struct err *e);
 
 #endif

@@ -7,15 +7,30 @@
  * descriptors, fields. ARCHITECTURE.md tells the same as a story.
  */
 
-#define KIB        1024u
-#define SMALL      (4 * KIB)
-#define ID         {"session", MSG_STRING, 36, false}
-#define CHANNEL    {"channel", MSG_INT, INT32_MAX, false}
-#define REASON     {"reason", MSG_STRING, 512, false}
-#define RECORD     {"record", MSG_INT, INT64_MAX, true}
-#define NO_FDS     0, 0
-#define LINKED     MSG_PHASE_OPEN
-#define CONN       {"conn", MSG_STRING, 36, false}
+#define KIB   1024u
+#define SMALL (4 * KIB)
+#define ID                                                                                         \
+	{                                                                                          \
+		"session", MSG_STRING, 36, false                                                   \
+	}
+#define CHANNEL                                                                                    \
+	{                                                                                          \
+		"channel", MSG_INT, INT32_MAX, false                                               \
+	}
+#define REASON                                                                                     \
+	{                                                                                          \
+		"reason", MSG_STRING, 512, false                                                   \
+	}
+#define RECORD                                                                                     \
+	{                                                                                          \
+		"record", MSG_INT, INT64_MAX, true                                                 \
+	}
+#define NO_FDS 0, 0
+#define LINKED MSG_PHASE_OPEN
+#define CONN                                                                                       \
+	{                                                                                          \
+		"conn", MSG_STRING, 36, false                                                      \
+	}
 #define EXPIRES_NS INT64_MAX
 
 /* What a channel asks to run: shared by the gateway's workers and by postern-run. */
@@ -30,7 +45,8 @@ const struct msg_type msg_types[] = {
     /* ---- the supervisor and everybody it starts ---- */
     {"link", MSG_SUPERVISOR, MSG_CORE, LINKED, SMALL, 1, 1,
         {{"role", MSG_STRING, 16, false}}}, /* spawn, signer, listener */
-    {"core.link", MSG_SUPERVISOR, MSG_SPAWN | MSG_SIGNER | MSG_LISTENER, LINKED, SMALL, 1, 1, {{0}}},
+    {"core.link", MSG_SUPERVISOR, MSG_SPAWN | MSG_SIGNER | MSG_LISTENER, LINKED, SMALL, 1, 1,
+        {{0}}},
     {"listen", MSG_SUPERVISOR, MSG_LISTENER | MSG_CORE, LINKED, SMALL, 1, 1,
         {{"kind", MSG_STRING, 8, false}}}, /* ssh to the listener; ctl, pam, run to the core */
     {"store.put", MSG_CORE, MSG_SUPERVISOR, LINKED, SMALL, 1, 1, {{"name", MSG_STRING, 64, false}}},
@@ -53,8 +69,8 @@ const struct msg_type msg_types[] = {
         {{"slot", MSG_INT, 65535, false}}},
     {"worker.gone", MSG_SUPERVISOR, MSG_LISTENER, LINKED, SMALL, NO_FDS,
         {{"slot", MSG_INT, 65535, false},
-            {"status", MSG_INT, 255, false},     /* exit status, gateway/ssh/worker.h */
-            {"signal", MSG_INT, 128, false}}},   /* 0 if it exited */
+            {"status", MSG_INT, 255, false},   /* exit status, gateway/ssh/worker.h */
+            {"signal", MSG_INT, 128, false}}}, /* 0 if it exited */
 
     /* ---- the listener: who has connected ---- */
     {"worker.pair", MSG_LISTENER, MSG_CORE, LINKED, SMALL, NO_FDS,
@@ -74,7 +90,7 @@ const struct msg_type msg_types[] = {
         {{"user", MSG_BYTES, 256, false},
             {"method", MSG_STRING, 32, false}, /* publickey, none, password, ... */
             {"key", MSG_BYTES, 48 * KIB, true},
-            {"proved", MSG_BOOL, 0, false}, /* possession: the signature was checked */
+            {"proved", MSG_BOOL, 0, false},     /* possession: the signature was checked */
             {"client", MSG_BYTES, 256, true}}}, /* the client's identification string */
     {"auth.verdict", MSG_CORE, MSG_WORKER, MSG_PHASE_ANY, 16 * KIB, NO_FDS,
         {{"ok", MSG_BOOL, 0, false},
@@ -97,7 +113,8 @@ const struct msg_type msg_types[] = {
             {"signal", MSG_STRING, 16, true}, {"bytes_in", MSG_INT, INT64_MAX, false},
             {"bytes_out", MSG_INT, INT64_MAX, false}, {"bytes_err", MSG_INT, INT64_MAX, false}}},
     {"conn.event", MSG_WORKER, MSG_CORE, MSG_PHASE_AUTH | MSG_PHASE_OPEN, SMALL, NO_FDS,
-        {{"what", MSG_STRING, 32, false}, {"detail", MSG_BYTES, 256, true}}}, /* refused forward, ... */
+        {{"what", MSG_STRING, 32, false},
+            {"detail", MSG_BYTES, 256, true}}}, /* refused forward, ... */
     {"conn.ended", MSG_WORKER, MSG_CORE, MSG_PHASE_ANY & ~MSG_PHASE_SPARE, SMALL, NO_FDS, {REASON}},
     {"conn.end", MSG_CORE, MSG_WORKER, MSG_PHASE_ANY, SMALL, NO_FDS, {REASON}},
     /* a core that came back asks; a worker tells which channels still flow */
@@ -131,7 +148,8 @@ const struct msg_type msg_types[] = {
         {{"sessions", MSG_STRINGS, 2048, false}}},
     /* the sandbox has knocked at its credential listener: a lease process now serves it */
     {"lease.up", MSG_SPAWN, MSG_CORE, LINKED, SMALL, 1, 1, {ID}},
-    /* an sshd session: the descriptor is cgroup.procs of the cgroup that ties its processes to it */
+    /* an sshd session: the descriptor is cgroup.procs of the cgroup that ties its processes to it
+     */
     {"tie.make", MSG_CORE, MSG_SPAWN, LINKED, SMALL, NO_FDS, {ID}},
     {"tie.made", MSG_SPAWN, MSG_CORE, LINKED, SMALL, 1, 1, {ID, {"path", MSG_STRING, 256, false}}},
 

@@ -1,7 +1,7 @@
 /*
- * The one type for secrets: memory of its own pages, locked where the limits allow, kept out of core
- * dumps and of children, erased on every path, compared in constant time. A secret never enters
- * argv, the environment, a log, or an error text.
+ * The one type for secrets: memory of its own pages, locked where the limits allow, kept out of
+ * core dumps and of children, erased on every path, compared in constant time. A secret never
+ * enters argv, the environment, a log, or an error text.
  *
  * Depends on libc alone.
  */

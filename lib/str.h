@@ -26,8 +26,8 @@ int str_to_seconds(const char *s, int64_t *ret);
 /* "512M", "1G", "64K" or a plain number of bytes (powers of 1024). */
 int str_to_bytes(const char *s, uint64_t *ret);
 
-/* Copies src, with everything outside printable ASCII, and the backslash and double quote, as \xNN, so
- * that it is harmless in a log line or on a terminal. Always terminates; a cut ends in "...".
+/* Copies src, with everything outside printable ASCII, and the backslash and double quote, as \xNN,
+ * so that it is harmless in a log line or on a terminal. Always terminates; a cut ends in "...".
  * Returns dst. size >= 8. */
 char *str_escape(char *dst, size_t size, const void *src, size_t len);
 
@@ -37,8 +37,8 @@ bool str_copy(char *dst, size_t size, const char *src);
 #define B64_LEN(n) ((((size_t)(n) + 2) / 3) * 4)
 /* Standard alphabet with padding (RFC 4648 section 4); dst needs B64_LEN(len) + 1 bytes. */
 void b64_encode(char *dst, const void *src, size_t len);
-/* Canonical form only (padding exact, no white space, unused bits zero). dst needs len/4*3 bytes.
- * Returns 0 or -EBADMSG. */
+/* Canonical form only (padding exact, no white space, unused bits zero). -EBADMSG; -ENOBUFS if it
+ * is more than size bytes (len/4*3 are always enough). With dst NULL it only checks and counts. */
 int b64_decode(void *dst, size_t size, const char *src, size_t len, size_t *ret_len);
 /* base64url without padding (RFC 4648 section 5, as JWS wants it); dst needs B64_LEN(len) + 1. */
 void b64url_encode(char *dst, const void *src, size_t len);

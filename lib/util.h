@@ -1,8 +1,8 @@
 /*
  * Cleanup attributes and ownership hand-over: the tiny inlines that every file needs.
  *
- * cleanup_free / cleanup_close / cleanup_json at a declaration release on scope exit; steal_ptr and
- * steal_fd move ownership out. free-like functions keep errno.
+ * cleanup_free / cleanup_close at a declaration release on scope exit (jansson's own json_auto_t
+ * does it for JSON); steal_ptr and steal_fd move ownership out. free-like functions keep errno.
  */
 #ifndef POSTERN_LIB_UTIL_H
 #define POSTERN_LIB_UTIL_H
@@ -47,8 +47,9 @@ static inline int steal_fd(int *fd)
 		stolen_;                                                                           \
 	})
 
-#define cleanup(fn)   __attribute__((cleanup(fn)))
-#define cleanup_free  cleanup(util_free)
-#define cleanup_close cleanup(util_close)
+/* No macro is called `cleanup`: it would break everybody's __attribute__((cleanup())), jansson's
+ * too. */
+#define cleanup_free  __attribute__((cleanup(util_free)))
+#define cleanup_close __attribute__((cleanup(util_close)))
 
 #endif
