@@ -21,10 +21,11 @@ struct chan;
 struct err;
 struct msg;
 
-#define CHAN_QUEUE_MAX (1024u * 1024) /* bytes waiting to be sent; beyond it the peer is dropped   \
-	                               */
-#define CHAN_QUEUE_FDS_MAX 64         /* descriptors waiting with them */
-#define CHAN_KEPT_MAX      64         /* messages that chan_call() keeps aside */
+#define CHAN_QUEUE_MAX                                                                             \
+	(1024u * 1024)        /* bytes waiting to be sent; beyond it the peer is dropped           \
+	                       */
+#define CHAN_QUEUE_FDS_MAX 64 /* descriptors waiting with them */
+#define CHAN_KEPT_MAX      64 /* messages that chan_call() keeps aside */
 
 /* Takes the descriptor over (set non-blocking), also on failure. Phase starts as MSG_PHASE_OPEN.
  * Where the table lets this peer send no descriptor at all, the kernel is asked to refuse them

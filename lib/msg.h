@@ -24,9 +24,10 @@
 struct buf;
 struct err;
 
-#define MSG_VERSION 1
-#define MSG_MAX     (128u * 1024)
-#define MSG_FDS_MAX 8
+#define MSG_VERSION   1
+#define MSG_MAX       (128u * 1024)
+#define MSG_FDS_MAX   8
+#define MSG_DEPTH_MAX 16 /* levels of objects and arrays, the envelope's included */
 
 /* Who speaks. A role is known from the socket a message came by, never from the message. */
 enum msg_role {
@@ -124,6 +125,11 @@ json_t *msg_obj(const struct msg *m, const char *field);
 int msg_bytes(const struct msg *m, const char *field, struct buf *b);
 /* A new JSON string that holds base64 of data; NULL without memory. */
 json_t *msg_json_bytes(const void *data, size_t len);
+/* The way back, for one element of BLOBS or a field of an object. As msg_bytes(), and -EBADMSG. */
+int msg_json_decode(const json_t *v, struct buf *b);
+/* Foreign text to a JSON object (the caller owns it): strict, no duplicate keys, no trailing bytes,
+ * nested MSG_DEPTH_MAX at most. Everything that is JSON and not ours is read by this. -EBADMSG. */
+int msg_json_parse(const void *data, size_t len, json_t **ret, struct err *e);
 
 /* The same strict check for objects inside messages and files of ours (plans, grants, records):
  * unknown keys, missing keys, wrong kinds and ranges are -EBADMSG with WHAT and the key. */
