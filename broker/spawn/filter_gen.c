@@ -1,0 +1,485 @@
+/*
+ * Build tool: prints build/gen/filters.h, the seccomp programs of the sandbox and of our own
+ * processes, as classic BPF that is loaded as it is (compiling at run time would cost 0.8 ms each).
+ *
+ * libseccomp gives the system calls their numbers. The program itself is made here: the kernel's
+ * cost of loading a filter grows with its length and with the steps it takes for each number, and a
+ * binary search over ranges of numbers with one verdict needs a quarter of the instructions of a
+ * tree with a leaf a number. Argument rules also need a comparison that libseccomp cannot say (not
+ * equal in the low 32 bits, which is all that the kernel looks at).
+ *
+ * Verdicts: allowed; an errno; killed; or a rule that looks at the arguments. A system call nobody
+ * names gets the filter's default. Any other architecture, x32 included, is killed.
+ */
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <seccomp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#define ARCH AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define ARCH AUDIT_ARCH_AARCH64
+#else
+#error "no seccomp filters for this architecture yet"
+#endif
+
+#define NR_MAX   512 /* numbers from here on get the default */
+#define X32_BIT  0x40000000u
+#define ALLOW    SECCOMP_RET_ALLOW
+#define KILL     SECCOMP_RET_KILL_PROCESS
+#define NO(e)    (SECCOMP_RET_ERRNO | (uint32_t)(e))
+#define INSN_MAX 1024
+
+/* ---- lists ------------------------------------------------------------------------------------
+ */
+
+#define LIST(name, ...) static const char *const name[] = {__VA_ARGS__, NULL}
+
+/* What programs of an agent may call. Not here, because few programs miss them and many kernel
+ * holes were reached through them: io_uring, keyrings, userfaultfd, bpf, perf, aio, message queues,
+ * NUMA policies, handles, vmsplice, other processes' memory, notification of mounts. */
+LIST(agent_calls,
+    /* files */
+    "read", "write", "open", "close", "stat", "fstat", "lstat", "lseek", "pread64", "pwrite64",
+    "readv", "writev", "preadv", "pwritev", "preadv2", "pwritev2", "access", "dup", "dup2", "dup3",
+    "sendfile", "splice", "copy_file_range", "flock", "fsync", "fdatasync", "sync", "syncfs",
+    "sync_file_range", "truncate", "ftruncate", "fallocate", "fadvise64", "readahead", "getdents",
+    "getdents64", "getcwd", "chdir", "fchdir", "rename", "mkdir", "rmdir", "creat", "link",
+    "unlink", "symlink", "readlink", "chmod", "fchmod", "chown", "fchown", "lchown", "umask",
+    "utime", "utimes", "mknod", "statfs", "fstatfs", "openat", "openat2", "mkdirat", "mknodat",
+    "fchownat", "futimesat", "newfstatat", "unlinkat", "renameat", "renameat2", "linkat",
+    "symlinkat", "readlinkat", "fchmodat", "faccessat", "faccessat2", "utimensat", "statx",
+    "close_range", "setxattr", "lsetxattr", "fsetxattr", "getxattr", "lgetxattr", "fgetxattr",
+    "listxattr", "llistxattr", "flistxattr", "removexattr", "lremovexattr", "fremovexattr",
+    "inotify_init", "inotify_init1", "inotify_add_watch", "inotify_rm_watch", "fcntl",
+    "memfd_create",
+    /* memory */
+    "mmap", "mprotect", "munmap", "brk", "mremap", "msync", "mincore", "madvise", "mlock", "mlock2",
+    "munlock", "mlockall", "munlockall", "shmget", "shmat", "shmctl", "shmdt", "pkey_mprotect",
+    "pkey_alloc", "pkey_free", "membarrier",
+    /* processes */
+    "fork", "vfork", "execve", "execveat", "exit", "exit_group", "wait4", "waitid", "kill", "tkill",
+    "tgkill", "getpid", "getppid", "gettid", "getpgid", "setpgid", "getpgrp", "getsid", "setsid",
+    "getuid", "geteuid", "getgid", "getegid", "setuid", "setgid", "setreuid", "setregid",
+    "getresuid", "getresgid", "setresuid", "setresgid", "getgroups", "setgroups", "setfsuid",
+    "setfsgid", "capget", "capset", "getrlimit", "setrlimit", "prlimit64", "getrusage", "times",
+    "getpriority", "setpriority", "ioprio_get", "ioprio_set", "sched_yield", "sched_setparam",
+    "sched_getparam", "sched_setscheduler", "sched_getscheduler", "sched_get_priority_max",
+    "sched_get_priority_min", "sched_rr_get_interval", "sched_setaffinity", "sched_getaffinity",
+    "sched_setattr", "sched_getattr", "getcpu", "pidfd_open", "pidfd_send_signal", "arch_prctl",
+    "set_tid_address", "set_robust_list", "get_robust_list", "rseq", "futex", "futex_waitv",
+    "restart_syscall", "uname", "sysinfo", "getrandom",
+    /* signals and time */
+    "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigpending", "rt_sigtimedwait",
+    "rt_sigqueueinfo", "rt_tgsigqueueinfo", "rt_sigsuspend", "sigaltstack", "pause", "signalfd",
+    "signalfd4", "nanosleep", "clock_nanosleep", "clock_gettime", "clock_getres", "gettimeofday",
+    "time", "alarm", "getitimer", "setitimer", "timer_create", "timer_settime", "timer_gettime",
+    "timer_getoverrun", "timer_delete", "timerfd_create", "timerfd_settime", "timerfd_gettime",
+    /* waiting, pipes, sockets, semaphores */
+    "poll", "ppoll", "select", "pselect6", "epoll_create", "epoll_create1", "epoll_ctl",
+    "epoll_wait", "epoll_pwait", "epoll_pwait2", "eventfd", "eventfd2", "pipe", "pipe2", "connect",
+    "accept", "accept4", "sendto", "recvfrom", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg",
+    "shutdown", "bind", "listen", "getsockname", "getpeername", "getsockopt", "semget", "semop",
+    "semctl", "semtimedop");
+
+/* Known and refused: EPERM tells a program more than "this kernel does not have it". */
+LIST(agent_refused, "mount", "umount2", "pivot_root", "chroot", "unshare", "setns", "ptrace",
+    "sethostname", "setdomainname", "swapon", "swapoff", "reboot", "settimeofday", "clock_settime",
+    "acct", "syslog", "vhangup", "iopl", "ioperm", "init_module", "finit_module", "delete_module",
+    "kexec_load", "kexec_file_load");
+
+/* Every daemon: memory, signals, time, waiting, bytes through descriptors it has. */
+LIST(daemon_calls, "read", "write", "readv", "writev", "close", "fstat", "newfstatat", "statx",
+    "lseek", "munmap", "brk", "mremap", "madvise", "mlock", "munlock", "rt_sigaction",
+    "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "poll", "ppoll", "select", "pselect6",
+    "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "eventfd2",
+    "timerfd_create", "timerfd_settime", "timerfd_gettime", "signalfd4", "nanosleep",
+    "clock_nanosleep", "clock_gettime", "clock_getres", "gettimeofday", "time", "getpid", "getppid",
+    "gettid", "getuid", "geteuid", "getgid", "getegid", "futex", "exit", "exit_group",
+    "restart_syscall", "sched_yield", "getrandom", "fcntl", "dup", "dup3", "recvmsg", "sendmsg",
+    "recvfrom", "sendto", "shutdown", "getsockname", "getpeername", "getsockopt", "setsockopt",
+    "sysinfo", "getrusage", "uname", "set_robust_list", "rseq", "getcpu", "close_range");
+
+LIST(pipe_calls, "pipe2", "splice", "tee");
+LIST(accept_calls, "accept", "accept4");
+/* A directory of one's own, with Landlock around it. */
+LIST(file_calls, "open", "openat", "openat2", "stat", "lstat", "access", "faccessat", "faccessat2",
+    "pread64", "pwrite64", "preadv", "pwritev", "pwritev2", "fsync", "fdatasync", "ftruncate",
+    "fallocate", "rename", "renameat", "renameat2", "unlink", "unlinkat", "mkdirat", "getdents64",
+    "fchmod", "fchmodat", "umask", "flock", "fadvise64", "readlink", "readlinkat", "fstatfs",
+    "statfs", "linkat");
+/* LMDB's maps and locks, the pipes and pairs that it hands out, and looking at a peer. */
+LIST(core_calls, "msync", "mincore", "pipe2", "socketpair", "memfd_create", "sync_file_range",
+    "prlimit64", "getrlimit", "pidfd_open", "sendmmsg");
+
+/* No daemon ever needs these: whoever calls one is not our code any more. */
+LIST(daemon_killed, "execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev",
+    "pidfd_getfd", "mount", "umount2", "pivot_root", "chroot", "unshare", "setns", "bpf", "keyctl",
+    "add_key", "request_key", "io_uring_setup", "io_uring_enter", "io_uring_register",
+    "userfaultfd", "perf_event_open", "init_module", "finit_module", "delete_module", "kexec_load",
+    "kexec_file_load", "open_by_handle_at", "name_to_handle_at", "fsopen", "open_tree",
+    "move_mount", "swapon", "reboot", "iopl", "ioperm", "modify_ldt", "personality", "setuid",
+    "setgid", "setresuid", "setresgid", "setreuid", "setregid", "setgroups", "capset");
+
+#ifdef POSTERN_SAN
+/* What the sanitizers' run time calls, the leak check at exit above all. */
+LIST(san_calls, "open", "openat", "readlink", "readlinkat", "prlimit64", "getrlimit",
+    "sched_getaffinity", "clone", "ptrace", "wait4", "tgkill", "getdents64", "pipe", "pipe2",
+    "stat", "access", "mmap", "mprotect", "prctl");
+#else
+LIST(san_calls, "read");
+#endif
+
+/* ---- a program under construction --------------------------------------------------------------
+ */
+
+static struct sock_filter prog[INSN_MAX];
+static size_t prog_len;
+
+static void put(uint16_t code, uint32_t k, size_t jt, size_t jf)
+{
+	if (prog_len == INSN_MAX || jt > 255 || jf > 255) {
+		(void)fprintf(stderr, "filter_gen: the program is too long\n");
+		exit(1);
+	}
+	prog[prog_len++] = (struct sock_filter){code, (uint8_t)jt, (uint8_t)jf, k};
+}
+
+static void ret(uint32_t action)
+{
+	put(BPF_RET | BPF_K, action, 0, 0);
+}
+
+/* The low half of an argument: the kernel reads int and unsigned int arguments from it alone. */
+static void load_arg(unsigned n)
+{
+	put(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(offsetof(struct seccomp_data, args) + 8u * n), 0,
+	    0);
+}
+
+static void mask(uint32_t m)
+{
+	put(BPF_ALU | BPF_AND | BPF_K, m, 0, 0);
+}
+
+/* If the loaded value is k (or none of it: is not k) the next `skip` instructions are passed over.
+ */
+static void skip_if(uint32_t k, size_t skip)
+{
+	put(BPF_JMP | BPF_JEQ | BPF_K, k, skip, 0);
+}
+
+static void skip_unless(uint32_t k, size_t skip)
+{
+	put(BPF_JMP | BPF_JEQ | BPF_K, k, 0, skip);
+}
+
+static void ret_if(uint32_t k, uint32_t action)
+{
+	skip_unless(k, 1);
+	ret(action);
+}
+
+/* ---- rules that look at arguments --------------------------------------------------------------
+ */
+
+/* socket(2): UNIX; INET and INET6 as TCP and UDP only (no raw, MPTCP, SCTP, ICMP); NETLINK_ROUTE.
+ */
+static void rule_socket(void)
+{
+	load_arg(0);
+	ret_if(1 /* AF_UNIX */, ALLOW);
+	skip_if(2 /* AF_INET */, 6);
+	skip_if(10 /* AF_INET6 */, 5);
+	skip_unless(16 /* AF_NETLINK */, 3);
+	load_arg(2);
+	ret_if(0 /* NETLINK_ROUTE */, ALLOW);
+	ret(NO(EAFNOSUPPORT));
+	load_arg(1);
+	mask(0xf); /* SOCK_TYPE_MASK */
+	skip_if(1 /* SOCK_STREAM */, 6);
+	skip_if(2 /* SOCK_DGRAM */, 1);
+	ret(NO(EPERM));
+	load_arg(2);
+	skip_if(0, 5);
+	skip_if(17 /* IPPROTO_UDP */, 4);
+	ret(NO(EPROTONOSUPPORT));
+	load_arg(2);
+	skip_if(0, 2);
+	skip_if(6 /* IPPROTO_TCP */, 1);
+	ret(NO(EPROTONOSUPPORT));
+	ret(ALLOW);
+}
+
+static void rule_socketpair(void)
+{
+	load_arg(0);
+	ret_if(1 /* AF_UNIX */, ALLOW);
+	ret(NO(EAFNOSUPPORT));
+}
+
+/* Upper layer protocols (kernel TLS, espintcp, SMC), encapsulation, and programs on sockets. */
+static void rule_setsockopt(void)
+{
+	load_arg(1);
+	skip_if(6 /* SOL_TCP */, 3);
+	skip_if(17 /* SOL_UDP */, 5);
+	skip_if(1 /* SOL_SOCKET */, 7);
+	ret(ALLOW);
+	load_arg(2);
+	ret_if(31 /* TCP_ULP */, NO(EPERM));
+	ret(ALLOW);
+	load_arg(2);
+	ret_if(100 /* UDP_ENCAP */, NO(EPERM));
+	ret(ALLOW);
+	load_arg(2);
+	ret_if(26 /* SO_ATTACH_FILTER */, NO(EPERM));
+	ret_if(50 /* SO_ATTACH_BPF */, NO(EPERM));
+	ret_if(51 /* SO_ATTACH_REUSEPORT_CBPF */, NO(EPERM));
+	ret_if(52 /* SO_ATTACH_REUSEPORT_EBPF */, NO(EPERM));
+	ret(ALLOW);
+}
+
+/* CVE-2017-5226, CVE-2023-28100, CVE-2019-10063: bytes pushed into the terminal's input. */
+static void rule_ioctl_agent(void)
+{
+	load_arg(1);
+	ret_if(0x5412 /* TIOCSTI */, NO(EPERM));
+	ret_if(0x541c /* TIOCLINUX */, NO(EPERM));
+	ret(ALLOW);
+}
+
+static void rule_clone(void)
+{
+	load_arg(0);
+	/* CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}; NEWTIME exists in clone3(2) alone */
+	put(BPF_JMP | BPF_JSET | BPF_K,
+	    0x00020000u | 0x02000000u | 0x04000000u | 0x08000000u | 0x10000000u | 0x20000000u |
+	        0x40000000u,
+	    0, 1);
+	ret(NO(EPERM));
+	ret(ALLOW);
+}
+
+static void allow_any_of(unsigned arg, const uint32_t *values, size_t n, uint32_t otherwise)
+{
+	load_arg(arg);
+	for (size_t i = 0; i < n; i++)
+		skip_if(values[i], n - i);
+	ret(otherwise);
+	ret(ALLOW);
+}
+
+#define ALLOW_ANY(arg, otherwise, ...)                                                             \
+	do {                                                                                       \
+		static const uint32_t v_[] = {__VA_ARGS__};                                        \
+		allow_any_of(arg, v_, sizeof(v_) / sizeof(v_[0]), otherwise);                      \
+	} while (0)
+
+static void rule_prctl_agent(void)
+{
+	/* PDEATHSIG, DUMPABLE, KEEPCAPS, NAME, GET_SECCOMP, CAPBSET, SECUREBITS, TIMERSLACK,
+	 * SUBREAPER, NO_NEW_PRIVS, THP, CAP_AMBIENT, GET_SPECULATION, MDWE, SET_VMA */
+	ALLOW_ANY(0, NO(EINVAL), 15, 16, 1, 2, 3, 4, 7, 8, 21, 23, 24, 27, 28, 29, 30, 36, 37, 38,
+	    39, 41, 42, 47, 52, 65, 66, 0x53564d41);
+}
+
+static void rule_prctl_daemon(void)
+{
+	/* GET_DUMPABLE, NAME, GET_SECCOMP, NO_NEW_PRIVS, SET_VMA */
+	ALLOW_ANY(0, NO(EPERM), 3, 15, 16, 21, 38, 39, 0x53564d41);
+}
+
+static void rule_personality(void)
+{
+	ALLOW_ANY(0, NO(EPERM), 0, 0xffffffff);
+}
+
+/* TCGETS, window size, FIONREAD, FIONBIO */
+static void rule_ioctl_daemon(void)
+{
+	ALLOW_ANY(1, NO(EPERM), 0x5401, 0x5413, 0x5414, 0x541b, 0x5421);
+}
+
+/* The same, and setting terminal modes. */
+static void rule_ioctl_run(void)
+{
+	ALLOW_ANY(1, NO(EPERM), 0x5401, 0x5402, 0x5403, 0x5404, 0x5413, 0x5414, 0x541b, 0x5421);
+}
+
+/* mmap(2), mprotect(2) without PROT_EXEC: our code is all loaded by now. */
+static void rule_no_exec(void)
+{
+	load_arg(2);
+	put(BPF_JMP | BPF_JSET | BPF_K, 4 /* PROT_EXEC */, 0, 1);
+	ret(NO(EPERM));
+	ret(ALLOW);
+}
+
+/* ---- filters -----------------------------------------------------------------------------------
+ */
+
+struct rule {
+	const char *call;
+	void (*fn)(void);
+};
+
+struct filter {
+	const char *name;
+	uint32_t otherwise;
+	const char *const *allowed[6];
+	const char *const *refused; /* EPERM */
+	const char *const *killed;
+	struct rule rules[12];
+	int is_agent;
+};
+
+#define DAEMON_RULES(io)                                                                           \
+	{"mmap", rule_no_exec}, {"mprotect", rule_no_exec}, {"prctl", rule_prctl_daemon},          \
+	{                                                                                          \
+		"ioctl", io                                                                        \
+	}
+
+static const struct filter filters[] = {
+    {"agent", NO(ENOSYS), {agent_calls}, agent_refused, NULL,
+        {{"socket", rule_socket}, {"socketpair", rule_socketpair}, {"setsockopt", rule_setsockopt},
+            {"ioctl", rule_ioctl_agent}, {"clone", rule_clone}, {"prctl", rule_prctl_agent},
+            {"personality", rule_personality}},
+        1},
+    {"core", NO(EPERM), {daemon_calls, accept_calls, file_calls, core_calls}, NULL, daemon_killed,
+        {DAEMON_RULES(rule_ioctl_daemon)}, 0},
+    {"signer", NO(EPERM), {daemon_calls, file_calls}, NULL, daemon_killed,
+        {DAEMON_RULES(rule_ioctl_daemon)}, 0},
+    {"listener", NO(EPERM), {daemon_calls, accept_calls}, NULL, daemon_killed,
+        {DAEMON_RULES(rule_ioctl_daemon)}, 0},
+    {"worker", NO(EPERM), {daemon_calls, pipe_calls}, NULL, daemon_killed,
+        {DAEMON_RULES(rule_ioctl_daemon)}, 0},
+    {"lease", NO(EPERM), {daemon_calls, accept_calls}, NULL, daemon_killed,
+        {DAEMON_RULES(rule_ioctl_daemon)}, 0},
+    {"run", NO(EPERM), {daemon_calls, pipe_calls}, NULL, daemon_killed,
+        {DAEMON_RULES(rule_ioctl_run)}, 0},
+};
+
+#define RULE(i) ((uint32_t)(1u + (i))) /* not a seccomp action: those of ours have high bits set   \
+	                                */
+
+static void set(uint32_t *verdict, const char *call, uint32_t v)
+{
+	int nr = seccomp_syscall_resolve_name(call);
+
+	if (nr == __NR_SCMP_ERROR) {
+		(void)fprintf(stderr, "filter_gen: libseccomp does not know \"%s\"\n", call);
+		exit(1);
+	}
+	if (nr >= 0 && nr < NR_MAX) /* negative: another architecture's */
+		verdict[nr] = v;
+}
+
+static void set_all(uint32_t *verdict, const char *const *calls, uint32_t v)
+{
+	for (; calls && *calls; calls++)
+		set(verdict, *calls, v);
+}
+
+/* Where a verdict's leaf jumps to a rule: filled in when the rule's place is known. */
+static size_t fixup[NR_MAX], fixup_rule[NR_MAX], fixups;
+
+/* Binary search over ranges [first, last] of starts[], each with one verdict. Depth: log2. */
+static void put_tree(const uint32_t *starts, const uint32_t *verdicts, size_t first, size_t last)
+{
+	size_t middle, at;
+
+	if (first == last) {
+		uint32_t v = verdicts[first];
+
+		if (v == 0 || v > NR_MAX) {
+			ret(v);
+			return;
+		}
+		fixup[fixups] = prog_len;
+		fixup_rule[fixups++] = v - 1;
+		put(BPF_JMP | BPF_JA, 0, 0, 0);
+		return;
+	}
+	middle = (first + last + 1) / 2;
+	at = prog_len;
+	put(BPF_JMP | BPF_JGE | BPF_K, starts[middle], 0, 0);
+	put_tree(starts, verdicts, first, middle - 1);
+	if (prog_len - at - 1 > 255) {
+		(void)fprintf(stderr, "filter_gen: a jump is too far\n");
+		exit(1);
+	}
+	prog[at].jt = (uint8_t)(prog_len - at - 1);
+	put_tree(starts, verdicts, middle, last);
+}
+
+static void generate(const struct filter *f)
+{
+	uint32_t verdict[NR_MAX], starts[NR_MAX + 2], verdicts[NR_MAX + 2];
+	size_t n = 0, rules = 0, place[16];
+
+	prog_len = fixups = 0;
+	for (size_t i = 0; i < NR_MAX; i++)
+		verdict[i] = f->otherwise;
+	set_all(verdict, f->killed, KILL);
+	set_all(verdict, f->refused, NO(EPERM));
+	for (size_t i = 0; i < 6; i++)
+		set_all(verdict, f->allowed[i], ALLOW);
+	for (; rules < 12 && f->rules[rules].call; rules++)
+		set(verdict, f->rules[rules].call, RULE(rules));
+	if (!f->is_agent)
+		set_all(verdict, san_calls, ALLOW);
+
+	for (uint32_t nr = 0; nr < NR_MAX; nr++)
+		if (n == 0 || verdict[nr] != verdicts[n - 1]) {
+			starts[n] = nr;
+			verdicts[n++] = verdict[nr];
+		}
+	if (verdicts[n - 1] != f->otherwise) {
+		starts[n] = NR_MAX;
+		verdicts[n++] = f->otherwise;
+	}
+	starts[n] = X32_BIT;
+	verdicts[n++] = KILL;
+
+	put(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch), 0, 0);
+	skip_if(ARCH, 1);
+	ret(KILL);
+	put(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr), 0, 0);
+	put_tree(starts, verdicts, 0, n - 1);
+	for (size_t i = 0; i < rules; i++) {
+		place[i] = prog_len;
+		for (size_t k = 0; k < i; k++) /* shared by two calls */
+			if (f->rules[k].fn == f->rules[i].fn)
+				place[i] = place[k];
+		if (place[i] == prog_len)
+			f->rules[i].fn();
+	}
+	for (size_t i = 0; i < fixups; i++)
+		prog[fixup[i]].k = (uint32_t)(place[fixup_rule[i]] - fixup[i] - 1);
+
+	(void)printf(
+	    "static const struct sock_filter filter_%s[] __attribute__((unused)) = {\n", f->name);
+	for (size_t i = 0; i < prog_len; i++)
+		(void)printf("    {0x%02x, %u, %u, 0x%08x},\n", prog[i].code, prog[i].jt,
+		    prog[i].jf, prog[i].k);
+	(void)printf("};\n#define FILTER_");
+	for (const char *c = f->name; *c; c++)
+		(void)putchar(*c - 'a' + 'A');
+	(void)printf("_LEN %zuu\n\n", prog_len);
+}
+
+int main(void)
+{
+	(void)printf("/* Made by filter_gen. */\n#include <linux/filter.h>\n\n");
+	for (size_t i = 0; i < sizeof(filters) / sizeof(filters[0]); i++)
+		generate(&filters[i]);
+	return ferror(stdout) || fflush(stdout) ? 1 : 0;
+}
