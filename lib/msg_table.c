@@ -158,7 +158,7 @@ const struct msg_type msg_types[] = {
         {{"tenant", MSG_NAME, NAME_MAX_LEN, false}, {"role", MSG_NAME, NAME_MAX_LEN, false}, ID,
             {"person", MSG_STRING, 256, false}, {"audience", MSG_STRING, 256, false},
             {"lease", MSG_STRING, 36, false}, {"issued_s", MSG_INT, INT64_MAX, false},
-            {"expires_s", MSG_INT, INT64_MAX, false}}},
+            {"expires_s", MSG_INT, INT64_MAX, false}, {"issuer", MSG_STRING, 256, true}}},
     {"jwt.signed", MSG_SIGNER, MSG_CORE, LINKED, 8 * KIB, NO_FDS,
         {{"token", MSG_STRING, 4096, false}}},
     {"jwks.ask", MSG_CORE, MSG_SIGNER, LINKED, SMALL, NO_FDS,
@@ -195,7 +195,8 @@ const struct msg_type msg_types[] = {
         {{"from", MSG_INT, INT64_MAX, false}, {"max", MSG_INT, 1024, false}}},
     {"ctl.page", MSG_CORE, MSG_CTL, LINKED, MSG_MAX, NO_FDS,
         {{"from", MSG_INT, INT64_MAX, false}, {"size", MSG_INT, INT64_MAX, false},
-            {"records", MSG_BLOBS, 1024, false}}},
+            {"records", MSG_BLOBS, 1024, false},
+            {"head", MSG_BYTES, 32, true}}}, /* digest of the newest record */
     {"ctl.answer", MSG_CORE, MSG_CTL, LINKED, MSG_MAX, NO_FDS, {{"data", MSG_OBJECT, 256, false}}},
     {"ctl.error", MSG_CORE, MSG_CTL, LINKED, SMALL, NO_FDS,
         {{"code", MSG_INT, 255, false}, REASON}}, /* code: the tool's exit status */

@@ -1,8 +1,9 @@
 /*
  * The decision seam: may SUBJECT do ACTION to OBJECT in this CONTEXT?
  *
- * The answer names the rule that decided. ASK parks the request and blocks nobody: done() is called later, once. A
- * back end answers at once by calling done() before it returns. No rule, no permission.
+ * The answer names the rule that decided. ASK parks the request and blocks nobody: done() is called
+ * later, once. A back end answers at once by calling done() before it returns. No rule, no
+ * permission.
  */
 #ifndef POSTERN_CORE_DECIDE_H
 #define POSTERN_CORE_DECIDE_H
@@ -21,15 +22,16 @@ struct decision {
 
 struct decide_request {
 	const struct grant *subject; /* who, as authenticated */
-	const char *action;          /* "exec", "shell", "pty", "sftp", "credential", "forward", ... */
-	const char *object;          /* command, audience, host:port; foreign text */
-	const json_t *context;       /* session, connection, peer; may be NULL */
+	const char *action;    /* "exec", "shell", "pty", "sftp", "credential", "forward", ... */
+	const char *object;    /* command, audience, host:port; foreign text */
+	const json_t *context; /* session, connection, peer; may be NULL */
 };
 
 typedef void (*decide_fn)(const struct decision *d, void *arg);
 
 struct decider {
-	void (*decide)(struct decider *self, const struct decide_request *q, decide_fn done, void *arg);
+	void (*decide)(
+	    struct decider *self, const struct decide_request *q, decide_fn done, void *arg);
 	void (*free)(struct decider *self);
 };
 

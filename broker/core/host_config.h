@@ -1,0 +1,44 @@
+/*
+ * CONFIGDIR/postern.yaml: what the host itself is told. Every key has a default; a missing file is
+ * an empty one.
+ *
+ *   listen: 0.0.0.0:22
+ *   ids: {base: 1879048192, count: 33554432}
+ *   limits: {sessions: 200, sessions_per_tenant: 20}
+ *   clock: {tolerance: 60s}
+ *   store: {map_size: 16G}
+ *   gateway: {...}               the gateway reads that by itself
+ *
+ * Needs lib alone, so that the supervisor can read it as well.
+ */
+#ifndef POSTERN_CORE_HOST_CONFIG_H
+#define POSTERN_CORE_HOST_CONFIG_H
+
+#include <stdint.h>
+
+#include "lib/str.h"
+
+struct err;
+
+#define HOST_FILE         "postern.yaml"
+#define HOST_IDS_BLOCK    65536
+#define HOST_IDS_BASE     UINT32_C(1879048192) /* 0x70000000 */
+#define HOST_IDS_COUNT    (UINT32_C(512) * HOST_IDS_BLOCK)
+#define HOST_SESSIONS     200
+#define HOST_SESSIONS_MAX 2048
+#define HOST_PER_TENANT   20
+#define HOST_LISTEN       "0.0.0.0:22"
+
+struct host_config {
+	char listen[300];
+	uint32_t ids_base, ids_count; /* multiples of HOST_IDS_BLOCK */
+	uint32_t sessions;            /* live at once on this host */
+	uint32_t sessions_per_tenant; /* for tenants that say nothing */
+	int64_t clock_tolerance_s;
+	uint64_t map_size;
+};
+
+void host_config_default(struct host_config *ret);
+int host_config_load(int dirfd, struct host_config *ret, struct err *e);
+
+#endif
