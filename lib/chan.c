@@ -13,6 +13,7 @@
 #include "lib/err.h"
 #include "lib/fdio.h"
 #include "lib/msg.h"
+#include "lib/seqpacket.h"
 #include "lib/util.h"
 
 #ifndef SO_PASSRIGHTS
@@ -28,6 +29,8 @@ struct record {
 	int fds[MSG_FDS_MAX];
 	uint8_t data[];
 };
+
+_Static_assert(SEQPACKET_FDS_MAX == MSG_FDS_MAX, "a record must fit");
 
 struct kept {
 	struct kept *next;
@@ -170,34 +173,6 @@ const char *chan_why(const struct chan *c)
 
 /* ---- out ---- */
 
-/* 0, or -errno of sendmsg. */
-static int transmit(int fd, const void *data, size_t len, const int *fds, size_t nfds)
-{
-	union {
-		char bytes[CMSG_SPACE(MSG_FDS_MAX * sizeof(int))];
-		struct cmsghdr align;
-	} control = {{0}};
-	struct iovec iov = {.iov_len = len};
-	struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1};
-	ssize_t n;
-
-	memcpy(&iov.iov_base, &data, sizeof data); /* sendmsg does not write to it */
-	if (nfds > 0) {
-		struct cmsghdr *cm = &control.align;
-
-		h.msg_control = control.bytes;
-		h.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
-		cm->cmsg_level = SOL_SOCKET;
-		cm->cmsg_type = SCM_RIGHTS;
-		cm->cmsg_len = CMSG_LEN(nfds * sizeof(int));
-		memcpy(CMSG_DATA(cm), fds, nfds * sizeof(int));
-	}
-	do
-		n = sendmsg(fd, &h, MSG_DONTWAIT | MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : 0;
-}
-
 static int enqueue(struct chan *c, const struct buf *b, const int *fds, size_t nfds)
 {
 	struct record *q;
@@ -257,7 +232,7 @@ int chan_send(
 		return r;
 	if (c->fd < 0)
 		return -EPIPE;
-	r = c->first ? -EAGAIN : transmit(c->fd, b.data, b.len, fds, nfds);
+	r = c->first ? -EAGAIN : seqpacket_send(c->fd, b.data, b.len, fds, nfds);
 	if (r == -EAGAIN)
 		r = enqueue(c, &b, fds, nfds);
 	if (r == 0)
@@ -279,7 +254,7 @@ int chan_flush(struct chan *c)
 		return -EPIPE;
 	while (c->first) {
 		const struct record *q = c->first;
-		int r = transmit(c->fd, q->data, q->len, q->fds, q->nfds);
+		int r = seqpacket_send(c->fd, q->data, q->len, q->fds, q->nfds);
 
 		if (r == -EAGAIN)
 			return 0;
@@ -294,105 +269,32 @@ int chan_flush(struct chan *c)
 
 /* ---- in ---- */
 
-struct incoming {
-	int fds[MSG_FDS_MAX];
-	size_t nfds;
-	int flags;
-};
-
-/* The descriptors of h; more than MSG_FDS_MAX do not fit the control buffer and set MSG_CTRUNC. */
-static void collect_fds(struct incoming *in, struct msghdr *h)
-{
-	in->nfds = 0;
-	in->flags = h->msg_flags;
-	for (struct cmsghdr *cm = CMSG_FIRSTHDR(h); cm; cm = CMSG_NXTHDR(h, cm)) {
-		size_t n;
-
-		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS)
-			continue;
-		n = (cm->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		if (n > MSG_FDS_MAX - in->nfds) /* cannot be: control has room for no more */
-			n = MSG_FDS_MAX - in->nfds;
-		memcpy(in->fds + in->nfds, CMSG_DATA(cm), n * sizeof(int));
-		in->nfds += n;
-	}
-}
-
-static ssize_t receive(int fd, void *data, size_t size, struct incoming *in)
-{
-	union {
-		char bytes[CMSG_SPACE(MSG_FDS_MAX * sizeof(int))];
-		struct cmsghdr align;
-	} control;
-	struct iovec iov = {data, size};
-	struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1};
-	ssize_t n;
-
-	do {
-		h.msg_control = control.bytes;
-		h.msg_controllen = sizeof control.bytes;
-		n = recvmsg(fd, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	collect_fds(in, &h);
-	return n;
-}
-
-static void close_all(struct incoming *in)
-{
-	for (size_t i = 0; i < in->nfds; i++)
-		util_close(&in->fds[i]);
-	in->nfds = 0;
-}
-
-static int is_gone(ssize_t r)
-{
-	return r == -ECONNRESET || r == -EPIPE;
-}
-
 /* One record from the socket; as chan_recv(), without shutting down. */
 static int receive_msg(struct chan *c, struct msg *m, struct err *e)
 {
-	struct incoming in = {.nfds = 0};
-	ssize_t size, n;
+	struct seqpacket p;
+	int r = seqpacket_recv(c->fd, MSG_MAX, &p);
 
-	/* its size first, so that a chan needs no 128 KiB of its own while idle */
-	do
-		size = recv(c->fd, NULL, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
-	while (size < 0 && errno == EINTR);
-	if (size < 0)
-		return errno == EAGAIN ? -EAGAIN : is_gone(-errno) ? 0 : -errno;
-	/* an oversized record is taken off the socket too, to close what it carries */
-	cleanup_free uint8_t *data = malloc(size == 0 || size > MSG_MAX ? 1 : (size_t)size);
-	if (!data)
-		return err_set(e, -ENOMEM, "no room for a record");
-	n = receive(c->fd, data, size == 0 || size > MSG_MAX ? 1 : (size_t)size, &in);
-	if (n < 0)
-		return is_gone(n) ? 0 : (int)n;
-	if (n == 0) { /* closed; an empty record means the same to us, and may carry descriptors */
-		close_all(&in);
-		return 0;
-	}
-	if (in.flags & (MSG_CTRUNC | MSG_TRUNC)) {
-		close_all(&in);
-		if (in.flags & MSG_TRUNC)
-			return err_set(e, -EMSGSIZE, "a record of %zd bytes", size);
-		return err_set(e, -EPROTO, "too many descriptors");
-	}
-	return msg_decode(m, c->peer, c->self, c->phase, data, (size_t)n, in.fds, in.nfds, e) < 0
-	           ? (e ? e->code : -EBADMSG)
-	           : 1;
+	if (r == -EMSGSIZE)
+		return err_set(e, r, "a record of more than %u bytes", MSG_MAX);
+	if (r == -EPROTO)
+		return err_set(e, r, "a record with more than %d descriptors", SEQPACKET_FDS_MAX);
+	if (r < 0 && r != -EAGAIN)
+		return err_set(e, r, "%s", strerrordesc_np(-r));
+	if (r <= 0)
+		return r;
+	r = msg_decode(m, c->peer, c->self, c->phase, p.data, p.len, p.fds, p.nfds, e);
+	free(p.data);
+	return r < 0 ? r : 1;
 }
 
 static int recv_socket(struct chan *c, struct msg *m, struct err *e)
 {
-	struct err own = ERR_INIT;
 	int r;
 
 	if (c->fd < 0)
 		return 0;
-	r = receive_msg(c, m, e ? e : &own);
+	r = receive_msg(c, m, e);
 	if (r != 1 && r != -EAGAIN)
 		shut(c);
 	return r;
