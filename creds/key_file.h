@@ -30,6 +30,8 @@ int key_secure_heap(void);
 int key_private_parse(const void *text, size_t len, struct key_private **ret, struct err *e);
 /* Reads a regular file that nobody but its owner can read or write (-EACCES otherwise). */
 int key_private_load(int dirfd, const char *path, struct key_private **ret, struct err *e);
+/* The same from an open descriptor (which stays the caller's); name is what errors call it. */
+int key_private_load_fd(int fd, const char *name, struct key_private **ret, struct err *e);
 /* bits: only for RSA, 0 means 3072. */
 int key_private_generate(
     enum key_type type, unsigned bits, struct key_private **ret, struct err *e);
