@@ -91,7 +91,7 @@ $(FILTERS): $(BUILD)/tool/filter_gen
 	$(call say,GEN,$@)
 	$(Q)mkdir -p $(@D) && $< > $@.tmp && mv $@.tmp $@
 # whoever includes filters.h
-FILTER_USERS := $(shell grep -ls '"filters.h"' $(wildcard lib/*.c creds/*.c gateway/ssh/*.c broker/*/*.c tests/*/*.c))
+FILTER_USERS := $(shell grep -ls '"filters.h"' $(wildcard lib/*.c creds/*.c gateway/ssh/*.c pam/*.c broker/*/*.c tests/*/*.c))
 $(call obj,$(FILTER_USERS)): $(FILTERS)
 
 # ---- programs ----------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ endef
 
 $(BIN)/postern: $(call obj,broker/ctl/main.c) $(A_BROKER) $(A_CREDS) $(A_LIB)
 	$(call LINK,-llmdb -lsystemd)
-$(LIBEXEC)/postern-supervisor: $(call obj,broker/supervisor/main.c) $(A_BROKER) $(A_LIB)
+$(LIBEXEC)/postern-supervisor: $(call obj,broker/supervisor/main.c) $(A_BROKER) $(A_CREDS) $(A_LIB)
 	$(call LINK,-lsystemd)
 $(LIBEXEC)/postern-core: $(call obj,broker/core/main.c) $(A_BROKER) $(A_CREDS) $(A_LIB)
 	$(call LINK,-llmdb)
