@@ -1,0 +1,189 @@
+#!/usr/bin/python3
+"""The log: everything that happens is on record, in order, before it happens; and a changed byte shows."""
+import os, sys
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+
+import hashlib, json, os, re, time
+
+from postern import Postern, close_all, run, until
+from tap import main, rule
+
+
+def session_of(p, words):
+    """The records that concern the session in which `words` ran."""
+    rs = p.records()
+    sid = next(v for x in rs if words in json.dumps(x) for k, v in walk(x) if k == "session" and isinstance(v, str))
+    return sid, [x for x in rs if sid in json.dumps(x)]
+
+
+def walk(o):
+    if isinstance(o, dict):
+        for k, v in o.items():
+            yield k, v
+            yield from walk(v)
+    elif isinstance(o, list):
+        for v in o:
+            yield from walk(v)
+
+
+def data_file(p):
+    return f"{p.state}/core/data.mdb"
+
+
+@rule
+def a_sessions_life_is_on_record_in_order(p):
+    r = p.ssh("echo the-marker; postern-cred get https://api.example.com >/dev/null; exit 3")
+    assert r.code == 3, r
+    until("its end", lambda: any("end" in x["class"] for x in session_of(p, "the-marker")[1] if "session" in x["class"]))
+    sid, mine = session_of(p, "the-marker")
+    order = [x["class"] for x in mine]
+    for a, b in zip(EXPECTED, EXPECTED[1:]):
+        assert a in order and b in order and order.index(a) < order.index(b), (a, b, order)
+    whole = p.records()
+    seqs = [x["seq"] for x in whole]
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert [x["time"] for x in whole] == sorted(x["time"] for x in whole)
+    # the connection and its grant come before the session
+    first = whole.index(mine[0])
+    before = [x["class"] for x in whole[:first]]
+    for c in BEFORE:
+        assert c in before + order, (c, before)
+
+
+# the classes of a session's records, as ARCHITECTURE.md and postern-audit(5) name them
+EXPECTED = ["session.start", "channel.exec", "credential.grant", "channel.end", "session.end"]
+BEFORE = ["connection.start", "auth.grant"]
+
+
+@rule
+def the_exec_line_is_there_whole(p):
+    command = "echo 'a \"quoted\" \\ line'; true " + "x" * 3000
+    p.ssh(command)
+    assert any(v == command for x in p.records() for k, v in walk(x)), "not found"
+
+
+@rule
+def foreign_text_cannot_reach_a_terminal(p):
+    p.ssh("echo \x1b]52;c;ZXZpbA==\x07 \x1b[2J evil-marker\n\nfake line")
+    r = p.postern("audit", "show")
+    assert r.code == 0 and b"evil-marker" in r.out, r
+    assert b"\x1b" not in r.out and b"\x07" not in r.out
+    assert not any(l.startswith("fake line") for l in r.text.splitlines())
+
+
+@rule
+def the_end_of_a_channel_has_status_and_bytes(p):
+    p.ssh("cat; echo totals-marker >&2; exit 9", input=b"x" * 1234)
+    sid, mine = session_of(p, "totals-marker")
+    ends = [x for x in mine if x["class"] == "channel.end"]
+    assert len(ends) == 1, [x["class"] for x in mine]
+    b = ends[0]["body"]
+    assert b["exit"] == 9 and b["bytes_in"] == 1234 and b["bytes_out"] == 1234 and b["bytes_err"] == 14, b
+
+
+@rule
+def the_end_of_a_session_has_its_totals(p):
+    p.ssh("python3 -c 'sum(range(10**6)); x = bytearray(30_000_000)'; echo cpu-marker")
+    sid, _ = session_of(p, "cpu-marker")
+
+    def end():
+        return [x for x in session_of(p, "cpu-marker")[1] if x["class"] == "session.end" and "cpu_us" in json.dumps(x)] or \
+            [x for x in session_of(p, "cpu-marker")[1] if "cpu_us" in json.dumps(x)]
+    b = dict(walk(until("totals", end)[-1]))
+    assert b["cpu_us"] > 10000 and b["memory_peak"] > 20_000_000, b
+
+
+@rule
+def what_is_enforced_is_on_record(p):
+    p.ssh("echo enforced-marker")
+    sid, _ = session_of(p, "enforced-marker")
+    until("what holds", lambda: [x for x in session_of(p, "enforced-marker")[1] if "landlock" in json.dumps(x)])
+    text = json.dumps(session_of(p, "enforced-marker")[1])
+    for word in ("landlock", "seccomp", "cgroup", "kernel"):
+        assert word in text, word
+
+
+@rule
+def the_chain_verifies(p):
+    r = p.postern("audit", "verify")
+    assert r.code == 0 and r.out, r
+    assert p.json("audit", "verify")
+
+
+@rule
+def the_chain_can_be_checked_without_our_code(p):
+    # --raw: the bytes as stored, one record a line
+    r = p.postern("audit", "show", "--raw")
+    assert r.code == 0, r
+    prev = "0" * 64
+    lines = r.out.splitlines()
+    assert len(lines) > 10
+    for i, line in enumerate(lines, 1):
+        o = json.loads(line)
+        assert o["seq"] == i and o["prev"] == prev, (i, o)
+        prev = hashlib.sha256(line).hexdigest()
+
+
+@rule
+def filters_choose(p):
+    p.ssh("echo bob-was-here", key=p.cert("bob", ca="other"))
+    r = p.postern("--json", "audit", "show", "--tenant", "other")
+    assert r.code == 0 and b"bob-was-here" in r.out and b"the-marker" not in r.out, r
+
+
+@rule
+def every_operators_act_names_who_asked(p):
+    s, sid = p.session()
+    p.postern("kill", sid)  # the short form
+    s.wait(5)
+    close_all(s)
+    until("the kill on record", lambda: [x for x in p.records() if sid in json.dumps(x) and "kill" in json.dumps(x)
+                                         and ("root" in json.dumps(x) or '"uid": 0' in json.dumps(x))])
+
+
+def flip(p, needle, change):
+    """Changes bytes in the store while nobody has it open, and returns what `audit verify` says then."""
+    p.stop()
+    with open(data_file(p), "r+b") as f:
+        places = [m.start() for m in re.finditer(re.escape(needle), f.read())]
+        assert places, needle
+        for at in places:  # LMDB keeps old pages for a while: there too
+            f.seek(at)
+            f.write(change)
+    p.start()
+    return p.postern("audit", "verify")
+
+
+@rule
+def a_changed_byte_makes_verification_fail(p):
+    p.ssh("echo flip-me-please")
+    p.ssh("echo after-it")
+    seq = next(x["seq"] for x in p.records() if "flip-me-please" in json.dumps(x))
+    r = flip(p, b"flip-me-please", b"flip-me-plaese")
+    assert r.code == VERIFY_FAILED, r
+    assert f"record {seq}" in r.error + r.text or f"record {seq + 1}" in r.error + r.text, (seq, r)
+    r = flip(p, b"flip-me-plaese", b"flip-me-please")
+    assert r.code == 0, r
+
+
+VERIFY_FAILED = 1
+
+
+@rule
+def a_truncated_copy_is_noticed(p):
+    # a verifier with the log as lines, without its newest record, against the head that the store claims
+    r = p.postern("audit", "show", "--raw")
+    whole = r.out.splitlines(keepends=True)
+    path = os.path.join(p.work, "copy.log")
+    for name, lines, ok in (("whole", whole, True), ("without the 5th", whole[:4] + whole[5:], False),
+                            ("without the first", whole[1:], False), ("swapped", whole[:3] + [whole[4], whole[3]] + whole[5:], False),
+                            ("cut in a line", whole[:-1] + [whole[-1][:-20]], False)):
+        with open(path, "wb") as f:
+            f.writelines(lines)
+        r = p.postern("audit", "verify", "--file", path)
+        assert (r.code == 0) == ok, (name, r)
+
+
+if __name__ == "__main__":
+    main(Postern)
