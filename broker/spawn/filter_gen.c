@@ -314,6 +314,14 @@ static void rule_ioctl_run(void)
 	ALLOW_ANY(1, NO(EPERM), 0x5401, 0x5402, 0x5403, 0x5404, 0x5413, 0x5414, 0x541b, 0x5421);
 }
 
+/* kill(2) of the caller's own process group, to end as a command of the sandbox did. */
+static void rule_kill_group(void)
+{
+	load_arg(0);
+	ret_if(0, ALLOW);
+	ret(NO(EPERM));
+}
+
 /* mmap(2), mprotect(2) without PROT_EXEC: our code is all loaded by now. */
 static void rule_no_exec(void)
 {
@@ -364,7 +372,7 @@ static const struct filter filters[] = {
     {"lease", NO(EPERM), {daemon_calls, accept_calls}, NULL, daemon_killed,
         {DAEMON_RULES(rule_ioctl_daemon)}, 0},
     {"run", NO(EPERM), {daemon_calls, pipe_calls}, NULL, daemon_killed,
-        {DAEMON_RULES(rule_ioctl_run)}, 0},
+        {DAEMON_RULES(rule_ioctl_run), {"kill", rule_kill_group}}, 0},
 };
 
 #define RULE(i) ((uint32_t)(1u + (i))) /* not a seccomp action: those of ours have high bits set   \
