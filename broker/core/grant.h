@@ -32,7 +32,8 @@ enum grant_action {
 	GRANT_CREDENTIAL = 1u << 4,
 	GRANT_FORWARD = 1u << 5,
 };
-#define GRANT_ACTIONS 6
+#define GRANT_ACTIONS     6
+#define GRANT_COMMAND_MAX (8u * 1024)
 
 struct grant {
 	uint32_t revision; /* 1 at first */
@@ -59,6 +60,11 @@ struct grant {
 void grant_done(struct grant *g);
 /* The canonical object (new). */
 json_t *grant_json(const struct grant *g);
+/* What grant_json() wrote; strict. -EBADMSG. On success the caller calls grant_done(). */
+int grant_parse(const json_t *o, struct grant *ret, struct err *e);
+int grant_copy(const struct grant *g, struct grant *ret);
+/* Whether the grant's list of names lets this environment variable in. */
+bool grant_env_allows(const struct grant *g, const char *name, size_t len);
 void grant_digest(const struct grant *g, uint8_t ret[DIGEST_LEN]);
 /* What a worker needs of it, as auth.verdict carries it (new): {"tenant", "role", "channels",
  * "env", "pty": bool, "expires_in_s"}. */

@@ -1,0 +1,74 @@
+#include "broker/core/config.h"
+
+#include "broker/core/grant.h"
+#include "creds/key.h"
+
+static json_t *cas(const struct tenant *t)
+{
+	char fingerprint[KEY_FINGERPRINT_LEN];
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < t->ncas; i++)
+		(void)json_array_append_new(
+		    list, json_string(key_fingerprint(t->ca[i], fingerprint)));
+	return list;
+}
+
+static json_t *roles(const struct tenant *t)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < t->nroles; i++) {
+		const struct role *r = &t->role[i];
+		json_t *allow = json_array();
+
+		for (unsigned b = 0; b < GRANT_ACTIONS; b++)
+			if (r->actions & 1u << b)
+				(void)json_array_append_new(
+				    allow, json_string(grant_action_name(1u << b)));
+		(void)json_array_append_new(
+		    list, json_pack("{s:s, s:s, s:o, s:O, s:O, s:I, s:I}", "name", r->name,
+		              "template", r->template_name, "allow", allow, "credentials",
+		              r->credentials, "env", r->env, "channels", (json_int_t)r->channels,
+		              "lifetime_s", (json_int_t)r->lifetime_s));
+	}
+	return list;
+}
+
+static json_t *templates(const struct config *c)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < c->ntemplates; i++) {
+		const struct template *t = &c->template[i];
+
+		(void)json_array_append_new(
+		    list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
+		              t->name, "root", t->root == PLAN_ROOT_HOST ? "host" : t->root_path,
+		              "shell", t->shell, "memory", (json_int_t)t->memory_bytes, "pids",
+		              (json_int_t)t->pids, "cpu", (json_int_t)t->cpu_percent, "disk",
+		              (json_int_t)t->disk_bytes, "inodes", (json_int_t)t->disk_inodes,
+		              "open_files", (json_int_t)t->open_files));
+	}
+	return list;
+}
+
+json_t *config_summary(const struct config *c)
+{
+	char digest[DIGEST_HEX_LEN + 1];
+	json_t *tenants = json_array();
+
+	for (size_t i = 0; i < c->ntenants; i++) {
+		const struct tenant *t = &c->tenant[i];
+
+		(void)json_array_append_new(tenants,
+		    json_pack("{s:s, s:o, s:o, s:I, s:s}", "name", t->name, "cas", cas(t), "roles",
+		        roles(t), "sessions", (json_int_t)t->sessions, "issuer", t->issuer));
+	}
+	hex_encode(digest, c->digest, DIGEST_LEN);
+	return json_pack("{s:s, s:{s:I, s:I}, s:{s:I, s:I}, s:o, s:o, s:s}", "listen",
+	    c->host.listen, "ids", "base", (json_int_t)c->host.ids_base, "count",
+	    (json_int_t)c->host.ids_count, "limits", "sessions", (json_int_t)c->host.sessions,
+	    "sessions_per_tenant", (json_int_t)c->host.sessions_per_tenant, "tenants", tenants,
+	    "templates", templates(c), "digest", digest);
+}

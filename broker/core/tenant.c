@@ -1,0 +1,395 @@
+#include "broker/core/tenant.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/core/grant.h"
+#include "broker/core/host_config.h"
+#include "broker/core/template.h"
+#include "creds/cert.h"
+#include "creds/key.h"
+#include "lib/buf.h"
+#include "lib/err.h"
+#include "lib/fdio.h"
+#include "lib/util.h"
+#include "lib/yaml.h"
+
+#define CA_FILE_MAX (64u * 1024)
+
+static const char *const top_keys[] = {
+    "ca", "ca_files", "person", "limits", "roles", "issuer", NULL};
+static const char *const limits_keys[] = {"sessions", NULL};
+static const char *const role_keys[] = {
+    "template", "allow", "credentials", "env", "channels", "lifetime", NULL};
+
+/* ---- CA keys ---- */
+
+/* First word of a line: would it be a certificate? key_parse_line() refuses it too, but says less.
+ */
+static bool is_cert_line(const char *line, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && line[n] != ' ' && line[n] != '\t')
+		n++;
+	return cert_type_known(line, n);
+}
+
+static int add_ca(struct tenant *t, const char *line, size_t len, unsigned at, struct err *e)
+{
+	struct key *k;
+	int r;
+
+	if (t->ncas == TENANT_CAS_MAX)
+		return err_set(e, -E2BIG, "more than %d CA keys", TENANT_CAS_MAX);
+	if (is_cert_line(line, len))
+		return err_set(e, -EINVAL, "a certificate cannot be a CA key");
+	if ((r = key_parse_line(line, len, &k, e)) < 0)
+		return err_wrap(e, r, "CA key");
+	for (size_t i = 0; i < t->ncas; i++)
+		if (key_equal(t->ca[i], k)) {
+			key_free(k);
+			return err_set(e, -EINVAL, "the same CA key twice");
+		}
+	t->ca_line[t->ncas] = at;
+	t->ca[t->ncas++] = k;
+	return 0;
+}
+
+static int parse_cas(const struct yaml_doc *d, struct tenant *t, struct err *e)
+{
+	struct err why = ERR_INIT;
+	json_t *list, *v;
+	size_t i;
+	int r = yaml_get_list(d, yaml_root(d), "ca", &list, e);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	json_array_foreach(list, i, v)
+	{
+		if (!json_is_string(v))
+			return yaml_fail(d, list, NULL, i, e, -EINVAL, "ca: must be strings");
+		r = add_ca(t, json_string_value(v), json_string_length(v),
+		    yaml_line(d, list, NULL, i), &why);
+		if (r < 0)
+			return yaml_fail(d, list, NULL, i, e, -EINVAL, "ca: %s", err_text(&why));
+	}
+	return 0;
+}
+
+static int add_ca_lines(struct tenant *t, const char *text, size_t len, unsigned at, struct err *e)
+{
+	size_t number = 0, found = 0;
+	int r;
+
+	while (len > 0) {
+		const char *end = memchr(text, '\n', len);
+		size_t n = end ? (size_t)(end - text) : len, skip = end ? n + 1 : n;
+
+		number++;
+		if (n > 0 && text[n - 1] == '\r')
+			n--;
+		if (n > 0 && text[0] != '#') {
+			if ((r = add_ca(t, text, n, at, e)) < 0)
+				return err_wrap(e, r, "line %zu", number);
+			found++;
+		}
+		text += skip;
+		len -= skip;
+	}
+	return found ? 0 : err_set(e, -EINVAL, "no key in it");
+}
+
+static int load_ca_file(struct tenant *t, int dirfd, const char *path, unsigned at, struct err *e)
+{
+	cleanup_buf struct buf b;
+	int r;
+
+	buf_init(&b, CA_FILE_MAX);
+	/* what the core can reach once it is confined: the same answer for everybody who checks */
+	if (path[0] == '/' && strncmp(path, "/etc/", 5) != 0)
+		return err_set(e, -EINVAL,
+		    "an absolute path must be below /etc: others are out of the core's reach");
+	if (path[0] != '/') {
+		cleanup_close int fd = fd_open_beneath(dirfd, path, O_RDONLY | O_NONBLOCK, 0);
+
+		if (fd < 0) {
+			errno = -fd;
+			return err_set(e, fd, "%m");
+		}
+	}
+	if ((r = fd_read_file(dirfd, path, CA_FILE_MAX, &b, e)) < 0)
+		return r;
+	return add_ca_lines(t, (const char *)b.data, b.len, at, e);
+}
+
+static int parse_ca_files(const struct yaml_doc *d, int dirfd, struct tenant *t, struct err *e)
+{
+	struct err why = ERR_INIT;
+	json_t *list, *v;
+	size_t i;
+	int r = yaml_get_list(d, yaml_root(d), "ca_files", &list, e);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	json_array_foreach(list, i, v)
+	{
+		const char *path = json_string_value(v);
+
+		if (!path || strlen(path) != json_string_length(v))
+			return yaml_fail(d, list, NULL, i, e, -EINVAL, "ca_files: must be paths");
+		if (load_ca_file(t, dirfd, path, yaml_line(d, list, NULL, i), &why) < 0)
+			return yaml_fail(
+			    d, list, NULL, i, e, -EINVAL, "ca_files: %s: %s", path, err_text(&why));
+	}
+	return 0;
+}
+
+/* ---- roles ---- */
+
+typedef bool (*check_fn)(const char *s, size_t len);
+
+/* A list of strings that check() accepts, copied. */
+static int get_list(const struct yaml_doc *d, json_t *o, const char *key, check_fn check,
+    const char *must, json_t *into, struct err *e)
+{
+	json_t *list, *v;
+	size_t i;
+	int r = yaml_get_list(d, o, key, &list, e);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	if (json_array_size(list) > GRANT_LIST_MAX)
+		return yaml_fail(
+		    d, o, key, 0, e, -EINVAL, "%s: more than %d entries", key, GRANT_LIST_MAX);
+	json_array_foreach(list, i, v)
+	{
+		if (!json_is_string(v) || !check(json_string_value(v), json_string_length(v)))
+			return yaml_fail(d, list, NULL, i, e, -EINVAL, "%s: must be %s", key, must);
+		if (json_array_append(into, v) < 0)
+			return err_set(e, -ENOMEM, "no memory for a role");
+	}
+	return 0;
+}
+
+/* "jwt:AUDIENCE" in printable ASCII without spaces. */
+static bool credential_ok(const char *s, size_t len)
+{
+	if (len < 5 || len > 4 + GRANT_AUDIENCE_MAX || strncmp(s, "jwt:", 4) != 0)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (s[i] <= ' ' || s[i] > '~')
+			return false;
+	return true;
+}
+
+static bool env_pattern_ok(const char *s, size_t len)
+{
+	if (len > 0 && s[len - 1] == '*')
+		len--;
+	return env_name_valid(s, len); /* so a bare * is refused */
+}
+
+static int parse_allow(const struct yaml_doc *d, json_t *o, struct role *role, struct err *e)
+{
+	json_t *list, *v;
+	size_t i;
+	int r = yaml_get_list(d, o, "allow", &list, e);
+
+	if (r < 0)
+		return r;
+	if (r == 1) /* nothing is allowed unless it is said */
+		return yaml_fail(d, o, NULL, 0, e, -EINVAL,
+		    "role %s: allow is missing, so it could do nothing", role->name);
+	role->allow_line = yaml_line(d, o, "allow", 0);
+	json_array_foreach(list, i, v)
+	{
+		unsigned bit = 0;
+
+		for (unsigned b = 0; b < GRANT_ACTIONS; b++)
+			if (json_is_string(v) &&
+			    strcmp(json_string_value(v), grant_action_name(1u << b)) == 0)
+				bit = 1u << b;
+		if (!bit)
+			return yaml_fail(d, list, NULL, i, e, -EINVAL,
+			    "allow: must be exec, shell, pty, sftp, credential or forward");
+		role->actions |= bit;
+	}
+	return 0;
+}
+
+static int parse_role_numbers(const struct yaml_doc *d, json_t *o, struct role *role, struct err *e)
+{
+	int64_t v = ROLE_CHANNELS;
+	int r;
+
+	if ((r = yaml_get_int(d, o, "channels", 1, ROLE_CHANNELS_MAX, &v, e)) < 0)
+		return r;
+	role->channels = (uint32_t)v;
+	role->lifetime_s = ROLE_LIFETIME_S;
+	if ((r = yaml_get_seconds(d, o, "lifetime", &role->lifetime_s, e)) < 0)
+		return r;
+	if (role->lifetime_s > ROLE_LIFETIME_MAX_S)
+		return yaml_fail(d, o, "lifetime", 0, e, -EINVAL, "lifetime: at most 30d");
+	return 0;
+}
+
+static int parse_template_name(
+    const struct yaml_doc *d, json_t *o, struct role *role, struct err *e)
+{
+	const char *s = "default";
+	struct err why = ERR_INIT;
+	int r = yaml_get_str(d, o, "template", &s, e);
+
+	if (r < 0)
+		return r;
+	if (name_check("template", s, strlen(s), &why) < 0)
+		return yaml_fail(d, o, "template", 0, e, -EINVAL, "%s", err_text(&why));
+	(void)str_copy(role->template_name, sizeof role->template_name, s);
+	return 0;
+}
+
+static int parse_role(
+    const struct yaml_doc *d, json_t *roles, const char *name, struct role *role, struct err *e)
+{
+	struct err why = ERR_INIT;
+	json_t *o;
+	int r;
+
+	if (name_check("role", name, strlen(name), &why) < 0)
+		return yaml_fail(d, roles, name, 0, e, -EINVAL, "%s", err_text(&why));
+	(void)str_copy(role->name, sizeof role->name, name);
+	role->line = yaml_line(d, roles, name, 0);
+	role->credentials = json_array();
+	role->env = json_array();
+	if (!role->credentials || !role->env)
+		return err_set(e, -ENOMEM, "no memory for a role");
+	if ((r = yaml_get_map(d, roles, name, &o, e)) < 0)
+		return r;
+	if ((r = yaml_check_keys(d, o, role_keys, e)) < 0 ||
+	    (r = parse_template_name(d, o, role, e)) < 0 || (r = parse_allow(d, o, role, e)) < 0 ||
+	    (r = get_list(d, o, "credentials", credential_ok, "\"jwt:AUDIENCE\"", role->credentials,
+	         e)) < 0 ||
+	    (r = get_list(d, o, "env", env_pattern_ok, "names, or their beginning and a *",
+	         role->env, e)) < 0 ||
+	    (r = parse_role_numbers(d, o, role, e)) < 0)
+		return r;
+	return 0;
+}
+
+static int parse_roles(const struct yaml_doc *d, struct tenant *t, struct err *e)
+{
+	const char *name;
+	json_t *roles, *v;
+	int r = yaml_get_map(d, yaml_root(d), "roles", &roles, e);
+
+	if (r < 0)
+		return r;
+	if (r == 1 || json_object_size(roles) == 0)
+		return yaml_fail(
+		    d, yaml_root(d), "roles", 0, e, -EINVAL, "a tenant needs a role in roles");
+	if (json_object_size(roles) > TENANT_ROLES_MAX)
+		return yaml_fail(d, yaml_root(d), "roles", 0, e, -EINVAL, "more than %d roles",
+		    TENANT_ROLES_MAX);
+	t->role = calloc(json_object_size(roles), sizeof *t->role);
+	if (!t->role)
+		return err_set(e, -ENOMEM, "no memory for the roles");
+	json_object_foreach(roles, name, v)
+	{
+		if ((r = parse_role(d, roles, name, &t->role[t->nroles++], e)) < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* ---- the rest ---- */
+
+static int parse_limits(const struct yaml_doc *d, struct tenant *t, struct err *e)
+{
+	int64_t v = t->sessions;
+	json_t *o;
+	int r = yaml_get_map(d, yaml_root(d), "limits", &o, e);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	if ((r = yaml_check_keys(d, o, limits_keys, e)) < 0 ||
+	    (r = yaml_get_int(d, o, "sessions", 1, HOST_SESSIONS_MAX, &v, e)) < 0)
+		return r;
+	t->sessions = (uint32_t)v;
+	return 0;
+}
+
+static int parse_words(const struct yaml_doc *d, struct tenant *t, struct err *e)
+{
+	json_t *root = yaml_root(d);
+	const char *s = "key-id";
+	int r;
+
+	if ((r = yaml_get_str(d, root, "person", &s, e)) < 0)
+		return r;
+	if (strcmp(s, "key-id") != 0)
+		return yaml_fail(d, root, "person", 0, e, -EINVAL, "person: must be key-id");
+	(void)snprintf(t->issuer, sizeof t->issuer, "https://postern.invalid/%s", t->name);
+	if ((r = yaml_get_str(d, root, "issuer", &s, e)) != 0)
+		return r < 0 ? r : 0;
+	if (strncmp(s, "https://", 8) != 0 || s[8] == '\0' ||
+	    !str_copy(t->issuer, sizeof t->issuer, s))
+		return yaml_fail(d, root, "issuer", 0, e, -EINVAL,
+		    "issuer: must be a https:// URL of at most %d bytes", TENANT_ISSUER_MAX);
+	return 0;
+}
+
+static int parse_all(const struct yaml_doc *d, int dirfd, struct tenant *t, struct err *e)
+{
+	int r;
+
+	if (json_is_null(yaml_root(d)))
+		return yaml_fail(d, yaml_root(d), NULL, 0, e, -EINVAL, "the file is empty");
+	if ((r = yaml_check_keys(d, yaml_root(d), top_keys, e)) < 0 ||
+	    (r = parse_cas(d, t, e)) < 0 || (r = parse_ca_files(d, dirfd, t, e)) < 0)
+		return r;
+	if (t->ncas == 0)
+		return yaml_fail(d, yaml_root(d), NULL, 0, e, -EINVAL,
+		    "a tenant needs a CA key in ca or ca_files");
+	if ((r = parse_limits(d, t, e)) < 0 || (r = parse_words(d, t, e)) < 0 ||
+	    (r = parse_roles(d, t, e)) < 0)
+		return r;
+	return 0;
+}
+
+int tenant_parse(const struct yaml_doc *d, const char *name, int dirfd,
+    const struct host_config *host, struct tenant *ret, struct err *e)
+{
+	struct tenant t = {.sessions = host->sessions_per_tenant};
+	int r;
+
+	(void)str_copy(t.name, sizeof t.name, name);
+	if ((r = parse_all(d, dirfd, &t, e)) < 0) {
+		tenant_done(&t);
+		return r;
+	}
+	*ret = t;
+	return 0;
+}
+
+void tenant_done(struct tenant *t)
+{
+	for (size_t i = 0; i < t->ncas; i++)
+		key_free(t->ca[i]);
+	for (size_t i = 0; i < t->nroles; i++) {
+		json_decref(t->role[i].credentials);
+		json_decref(t->role[i].env);
+	}
+	free(t->role);
+	memset(t, 0, sizeof *t);
+}
+
+const struct role *tenant_role(const struct tenant *t, const char *name)
+{
+	for (size_t i = 0; i < t->nroles; i++)
+		if (strcmp(t->role[i].name, name) == 0)
+			return &t->role[i];
+	return NULL;
+}

@@ -1,0 +1,354 @@
+#include "broker/store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "broker/store/store_internal.h"
+#include "lib/buf.h"
+#include "lib/err.h"
+#include "lib/fdio.h"
+#include "lib/util.h"
+
+#define DATA_FILE "data.mdb"
+
+static const char *const db_names[STORE_DBS] = {
+    "meta", "records", "connections", "sessions", "leases", "heads"};
+
+int store_error(const struct store *s, int rc, const char *what, struct err *e)
+{
+	switch (rc) {
+	case 0:
+		return 0;
+	case MDB_NOTFOUND:
+		return err_set(e, -ENOENT, "%s: not there", what);
+	case MDB_MAP_FULL:
+		return err_set(e, -ENOSPC,
+		    "%s: the store has reached store.map_size (%llu bytes): raise it", what,
+		    (unsigned long long)s->config.map_size);
+	case ENOSPC:
+	case EDQUOT:
+		return err_set(e, -ENOSPC, "%s: no space left on the disk under the store", what);
+	case MDB_CORRUPTED:
+	case MDB_PAGE_NOTFOUND:
+	case MDB_INVALID:
+	case MDB_BAD_DBI:
+	case MDB_INCOMPATIBLE:
+		return err_set(e, -EUCLEAN, "%s: the store is damaged: %s", what, mdb_strerror(rc));
+	case MDB_VERSION_MISMATCH:
+		return err_set(e, -EPROTO, "%s: another version of LMDB's format", what);
+	default:
+		return err_set(e, rc > 0 ? -rc : -EIO, "%s: the store: %s", what, mdb_strerror(rc));
+	}
+}
+
+/* ---- opening ---- */
+
+static void close_env(struct store *s)
+{
+	if (s->txn)
+		mdb_txn_abort(s->txn);
+	s->txn = NULL;
+	if (s->env)
+		mdb_env_close(s->env);
+	s->env = NULL;
+}
+
+/* The schema's version; a fresh store gets ours. Later versions migrate here, one step at a time.
+ */
+static int check_schema(struct store *s, MDB_txn *txn, struct err *e)
+{
+	static char name[] = "schema";
+	MDB_val key = {sizeof name - 1, name}, value;
+	uint8_t bytes[4] = {0, 0, 0, STORE_SCHEMA};
+	uint32_t version;
+	int rc = mdb_get(txn, s->dbi[STORE_META], &key, &value);
+
+	if (rc == MDB_NOTFOUND && !s->config.read_only) {
+		value = (MDB_val){sizeof bytes, bytes};
+		return store_error(
+		    s, mdb_put(txn, s->dbi[STORE_META], &key, &value, 0), "schema", e);
+	}
+	if (rc != 0)
+		return store_error(s, rc, "schema", e);
+	if (value.mv_size != sizeof bytes)
+		return err_set(e, -EUCLEAN, "schema: the store is damaged");
+	memcpy(bytes, value.mv_data, sizeof bytes);
+	version = (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 |
+	          bytes[3];
+	if (version > STORE_SCHEMA)
+		return err_set(e, -EPROTO,
+		    "the store was written by a newer Postern (schema %u, this one knows %d)",
+		    version, STORE_SCHEMA);
+	return 0;
+}
+
+static int open_dbs(struct store *s, struct err *e)
+{
+	unsigned ro = s->config.read_only ? MDB_RDONLY : 0;
+	MDB_txn *txn;
+	int rc = mdb_txn_begin(s->env, NULL, ro, &txn), r = 0;
+
+	if (rc != 0)
+		return store_error(s, rc, "opening", e);
+	for (size_t i = 0; i < STORE_DBS && r == 0; i++)
+		r = store_error(s,
+		    mdb_dbi_open(
+		        txn, db_names[i], s->config.read_only ? 0 : MDB_CREATE, &s->dbi[i]),
+		    db_names[i], e);
+	if (r == 0)
+		r = check_schema(s, txn, e);
+	if (r < 0) {
+		mdb_txn_abort(txn);
+		return r;
+	}
+	return store_error(s, mdb_txn_commit(txn), "opening", e);
+}
+
+int store_reopen(struct store *s, struct err *e)
+{
+	unsigned flags = s->config.read_only ? MDB_RDONLY : 0;
+	char path[48];
+	int rc, r, dead;
+
+	close_env(s);
+	/* LMDB knows paths only; this one is the descriptor */
+	(void)snprintf(path, sizeof path, "/proc/self/fd/%d", s->dirfd);
+	if ((rc = mdb_env_create(&s->env)) != 0) {
+		s->env = NULL;
+		return store_error(s, rc, "opening", e);
+	}
+	if ((rc = mdb_env_set_mapsize(s->env, s->config.map_size)) != 0 ||
+	    (rc = mdb_env_set_maxdbs(s->env, STORE_DBS)) != 0 ||
+	    (rc = mdb_env_open(s->env, path, flags, 0600)) != 0) {
+		close_env(s);
+		return store_error(s, rc, "opening", e);
+	}
+	if ((r = fd_set_cloexec(store_fd(s), true)) < 0 || (r = open_dbs(s, e)) < 0) {
+		close_env(s);
+		return r;
+	}
+	(void)mdb_reader_check(s->env, &dead);
+	return 0;
+}
+
+/* The first two pages of a new file; LMDB itself would take any 0 byte file, or garbage, for its
+ * own. */
+static int check_file(const struct store *s, struct err *e)
+{
+	struct stat st;
+
+	if (fstatat(s->dirfd, DATA_FILE, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		if (errno == ENOENT && !s->config.read_only)
+			return 0;
+		return err_set(e, -errno, "%s: %m", DATA_FILE);
+	}
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, -EUCLEAN, "%s: not a regular file", DATA_FILE);
+	return 0;
+}
+
+int store_open(int dirfd, const struct store_config *c, struct store **ret, struct err *e)
+{
+	struct store *s = calloc(1, sizeof *s);
+	int r;
+
+	if (!s)
+		return err_set(e, -ENOMEM, "no memory for the store");
+	s->config = *c;
+	if (s->config.map_size == 0)
+		s->config.map_size = STORE_MAP_DEFAULT;
+	s->config.map_size &= ~UINT64_C(0xffff);
+	s->queue_end = &s->queue;
+	s->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 3);
+	if (s->dirfd < 0)
+		r = err_set(e, -errno, "the store's directory: %m");
+	else if (s->config.map_size < STORE_MAP_MIN)
+		r = err_set(e, -EINVAL, "store.map_size is below %llu bytes",
+		    (unsigned long long)STORE_MAP_MIN);
+	else if ((r = check_file(s, e)) == 0)
+		r = store_reopen(s, e);
+	if (r < 0) {
+		store_close(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+void store_close(struct store *s)
+{
+	int saved = errno;
+
+	if (!s)
+		return;
+	close_env(s);
+	store_queue_clear(s);
+	util_close(&s->dirfd);
+	free(s);
+	errno = saved;
+}
+
+int store_fd(const struct store *s)
+{
+	int fd = -1;
+
+	if (s->env)
+		(void)mdb_env_get_fd(s->env, &fd);
+	return fd;
+}
+
+/* ---- writing ---- */
+
+int store_begin(struct store *s, struct err *e)
+{
+	int r;
+
+	if (s->config.read_only)
+		return err_set(e, -EROFS, "the store is open for reading only");
+	if (s->txn)
+		return err_set(e, -EBUSY, "a transaction is under way");
+	if (!s->env && (r = store_reopen(s, e)) < 0)
+		return r;
+	return store_error(s, mdb_txn_begin(s->env, NULL, 0, &s->txn), "begin", e);
+}
+
+static MDB_val val(const void *data, size_t len)
+{
+	MDB_val v = {.mv_size = len};
+
+	memcpy(&v.mv_data, &data, sizeof data); /* LMDB does not write to it */
+	return v;
+}
+
+int store_put(struct store *s, enum store_db db, const void *key, size_t klen, const void *value,
+    size_t len, struct err *e)
+{
+	MDB_val k = val(key, klen), v = val(value, len);
+
+	if (klen == 0 || klen > STORE_KEY_MAX || len > STORE_VALUE_MAX)
+		return err_set(e, -EINVAL, "%s: a key or value is too long", db_names[db]);
+	return store_error(s, mdb_put(s->txn, s->dbi[db], &k, &v, 0), db_names[db], e);
+}
+
+int store_del(struct store *s, enum store_db db, const void *key, size_t klen, struct err *e)
+{
+	MDB_val k = val(key, klen);
+	int rc = mdb_del(s->txn, s->dbi[db], &k, NULL);
+
+	return rc == MDB_NOTFOUND ? 0 : store_error(s, rc, db_names[db], e);
+}
+
+int store_commit(struct store *s, struct err *e)
+{
+	int r = store_queue_apply(s, e), rc;
+
+	if (r < 0) {
+		store_abort(s);
+		return r;
+	}
+	rc = mdb_txn_commit(s->txn);
+	s->txn = NULL;
+	if (rc != 0) {
+		r = store_error(s, rc, "commit", e);
+		close_env(
+		    s); /* what memory says of the disk may be wrong now (mdb.c: MDB_FATAL_ERROR) */
+		return r;
+	}
+	store_queue_clear(s);
+	return 0;
+}
+
+void store_abort(struct store *s)
+{
+	if (s->txn)
+		mdb_txn_abort(s->txn);
+	s->txn = NULL;
+}
+
+/* ---- reading ---- */
+
+static int begin_read(struct store *s, MDB_txn **ret)
+{
+	int r;
+
+	if (!s->env && (r = store_reopen(s, NULL)) < 0)
+		return r;
+	return store_error(s, mdb_txn_begin(s->env, NULL, MDB_RDONLY, ret), "reading", NULL);
+}
+
+int store_get(struct store *s, enum store_db db, const void *key, size_t klen, struct buf *ret)
+{
+	MDB_val k = val(key, klen), v;
+	MDB_txn *txn;
+	int r = begin_read(s, &txn);
+
+	if (r < 0)
+		return r;
+	r = store_error(s, mdb_get(txn, s->dbi[db], &k, &v), "", NULL);
+	if (r == 0) {
+		buf_put(ret, v.mv_data, v.mv_size);
+		r = buf_status(ret);
+	}
+	mdb_txn_abort(txn);
+	return r;
+}
+
+int store_walk(struct store *s, enum store_db db, const void *from, size_t flen, size_t max,
+    store_fn fn, void *arg)
+{
+	MDB_val k = val(from, flen), v;
+	MDB_cursor *cursor;
+	MDB_txn *txn;
+	int r = begin_read(s, &txn), rc;
+
+	if (r < 0)
+		return r;
+	if ((rc = mdb_cursor_open(txn, s->dbi[db], &cursor)) != 0) {
+		mdb_txn_abort(txn);
+		return store_error(s, rc, "", NULL);
+	}
+	if (max > STORE_WALK_MAX)
+		max = STORE_WALK_MAX;
+	rc = max == 0 ? MDB_NOTFOUND
+	              : mdb_cursor_get(cursor, &k, &v, flen > 0 ? MDB_SET_RANGE : MDB_FIRST);
+	for (size_t n = 0; rc == 0; rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
+		if ((r = fn(k.mv_data, k.mv_size, v.mv_data, v.mv_size, arg)) != 0 || ++n == max)
+			break;
+	}
+	if (r == 0 && rc != 0 && rc != MDB_NOTFOUND)
+		r = store_error(s, rc, "", NULL);
+	mdb_cursor_close(cursor);
+	mdb_txn_abort(txn);
+	return r;
+}
+
+int store_reader_check(struct store *s)
+{
+	int dead = 0;
+
+	return s->env ? store_error(s, mdb_reader_check(s->env, &dead), "readers", NULL) : -EIO;
+}
+
+int store_usage(struct store *s, struct store_usage *ret)
+{
+	struct store_usage u = {.map_size = s->config.map_size};
+	struct statvfs fs;
+	MDB_envinfo info;
+	MDB_stat st;
+
+	if (!s->env || mdb_env_info(s->env, &info) != 0 || mdb_env_stat(s->env, &st) != 0)
+		return -EIO;
+	u.map_used = (info.me_last_pgno + 1) * st.ms_psize;
+	if (fstatvfs(s->dirfd, &fs) < 0)
+		return -errno;
+	u.disk_size = (uint64_t)fs.f_blocks * fs.f_frsize;
+	u.disk_free = (uint64_t)fs.f_bavail * fs.f_frsize;
+	*ret = u;
+	return 0;
+}

@@ -1,0 +1,39 @@
+/*
+ * What the files of the store share. Nobody else includes it.
+ */
+#ifndef POSTERN_STORE_INTERNAL_H
+#define POSTERN_STORE_INTERNAL_H
+
+#include <lmdb.h>
+
+#include "broker/store/store.h"
+
+struct queued {
+	struct queued *next;
+	enum store_db db;
+	size_t klen, len;
+	bool remove;
+	uint8_t *value;
+	char key[STORE_KEY_MAX];
+};
+
+struct store {
+	int dirfd;
+	struct store_config config;
+	MDB_env *env; /* NULL: a commit has failed, to be opened again */
+	MDB_dbi dbi[STORE_DBS];
+	MDB_txn *txn;
+	struct queued *queue, **queue_end;
+	size_t nqueued;
+	void (*dirty)(void *arg);
+	void *dirty_arg;
+};
+
+/* 0 or -errno, and what it means for the operator. */
+int store_error(const struct store *s, int rc, const char *what, struct err *e);
+int store_reopen(struct store *s, struct err *e);
+
+int store_queue_apply(struct store *s, struct err *e);
+void store_queue_clear(struct store *s);
+
+#endif
