@@ -33,7 +33,7 @@ def data_file(p):
 
 @rule
 def a_sessions_life_is_on_record_in_order(p):
-    r = p.ssh("echo the-marker; postern-cred get https://api.example.com >/dev/null; exit 3")
+    r = p.ssh("echo the-marker; postern-cred get jwt https://api.example.com >/dev/null; exit 3")
     assert r.code == 3, r
     until("its end", lambda: any("end" in x["class"] for x in session_of(p, "the-marker")[1] if "session" in x["class"]))
     sid, mine = session_of(p, "the-marker")

@@ -30,7 +30,7 @@ def what_can_be_had_is_listed(p):
 
 @rule
 def a_token_names_tenant_role_session_and_person(p):
-    r = tool(p, "get", AUDIENCE)
+    r = tool(p, "get", "jwt", AUDIENCE)
     assert r.code == 0, r
     c = jose.verify(r.text.strip(), jwks(p))
     now = time.time()
@@ -44,13 +44,13 @@ def a_token_names_tenant_role_session_and_person(p):
 @rule
 def it_never_outlives_the_certificate(p):
     key = p.cert("brief", valid="-1m:+60s")
-    c = jose.verify(tool(p, "get", AUDIENCE, key=key).text.strip(), jwks(p))
+    c = jose.verify(tool(p, "get", "jwt", AUDIENCE, key=key).text.strip(), jwks(p))
     assert c["exp"] <= time.time() + 61, (c, time.time())
 
 
 @rule
 def it_is_another_tenants_key_for_another_tenant(p):
-    r = tool(p, "get", AUDIENCE, key=p.cert("bob", ca="other"))
+    r = tool(p, "get", "jwt", AUDIENCE, key=p.cert("bob", ca="other"))
     if r.code == 0:
         jose.verify(r.text.strip(), jwks(p, "other"))
     mine, theirs = jwks(p), jwks(p, "other")
@@ -59,7 +59,7 @@ def it_is_another_tenants_key_for_another_tenant(p):
 
 @rule
 def a_changed_token_does_not_verify(p):
-    t = tool(p, "get", AUDIENCE).text.strip()
+    t = tool(p, "get", "jwt", AUDIENCE).text.strip()
     head, body, sig = t.split(".")
     at = 10
     forged = body[:at] + ("A" if body[at] != "A" else "B") + body[at + 1:]
@@ -71,9 +71,19 @@ def a_changed_token_does_not_verify(p):
 
 
 @rule
+def the_exit_status_and_the_streams_are_as_documented(p):
+    r = tool(p, "get", "jwt", AUDIENCE)
+    assert r.out.count(b"\n") == 1 and r.err.count(b"\n") == 1, r  # the token; its lease
+    assert tool(p, "get", "jwt").code == 2
+    assert tool(p, "frobnicate").code == 2
+    assert tool(p, "get", "jwt", "https://elsewhere.example.org").code == 1
+    assert p.ssh("POSTERN_CRED=127.0.0.1:1 postern-cred list").code == 3
+
+
+@rule
 def an_audience_that_the_role_lacks_is_denied(p):
     before = len(p.records())
-    r = tool(p, "get", "https://elsewhere.example.org")
+    r = tool(p, "get", "jwt", "https://elsewhere.example.org")
     assert r.code != 0 and r.out == b"" and r.err, r
     until("the refusal on record", lambda: [x for x in p.records()[before:] if "elsewhere.example.org" in json.dumps(x)
                                             and ("denied" in json.dumps(x) or "refused" in json.dumps(x))])
@@ -82,21 +92,21 @@ def an_audience_that_the_role_lacks_is_denied(p):
 @rule
 def a_scope_narrows_to_less(p):
     none = p.cert("none", options=['extension:scope@postern={"v":1,"credentials":[]}'])
-    r = tool(p, "get", AUDIENCE, key=none)
+    r = tool(p, "get", "jwt", AUDIENCE, key=none)
     assert r.code != 0 and r.out == b"", r
     r = tool(p, "list", key=none)
     assert AUDIENCE not in r.text, r
     other = p.cert("elsewhere", options=['extension:scope@postern={"v":1,"credentials":["jwt:https://elsewhere.example.org"]}'])
-    r = tool(p, "get", "https://elsewhere.example.org", key=other)
+    r = tool(p, "get", "jwt", "https://elsewhere.example.org", key=other)
     assert r.code != 0 and r.out == b"", f"a scope widened: {r}"
     not_allowed = p.cert("exec-only", options=['extension:scope@postern={"v":1,"allow":["exec"]}'])
-    r = tool(p, "get", AUDIENCE, key=not_allowed)
+    r = tool(p, "get", "jwt", AUDIENCE, key=not_allowed)
     assert r.code != 0 and r.out == b"", r
 
 
 @rule
 def it_is_recorded_before_it_is_handed_out_and_without_its_value(p):
-    r = tool(p, "get", AUDIENCE)
+    r = tool(p, "get", "jwt", AUDIENCE)
     token = r.text.strip()
     lease = [x for x in p.records() if "lease" in x["class"] or "credential" in x["class"]]
     assert lease and AUDIENCE in json.dumps(lease[-1]) or any(AUDIENCE in json.dumps(x) for x in lease[-3:]), lease[-3:]
@@ -106,14 +116,16 @@ def it_is_recorded_before_it_is_handed_out_and_without_its_value(p):
 
 @rule
 def it_is_released_on_request(p):
-    r = p.ssh(f"postern-cred --json get {AUDIENCE} >t 2>/dev/null || postern-cred get {AUDIENCE} >t; cat t; "
-              "id=$(postern-cred list | grep -oE '[0-9a-f]{8}[0-9a-f-]+' | head -1); echo \"id $id\"; postern-cred release $id; echo released $?")
-    assert "released 0" in r.text or "id \n" in r.text, r
+    r = p.ssh(f"postern-cred --json get jwt {AUDIENCE} >t && id=$(sed 's/.*\"lease\": *\"\\([^\"]*\\)\".*/\\1/' t) && "
+              "postern-cred release $id; echo released $?; postern-cred release $id; echo again $?; "
+              "postern-cred release 00000000-0000-0000-0000-000000000000; echo stranger $?")
+    assert r.text.startswith("released 0\n") and r.text.endswith("stranger 1\n"), r
+    assert [x for x in p.records()[-12:] if "release" in x["class"] or "release" in json.dumps(x)]
 
 
 @rule
 def it_is_dead_after_the_session(p):
-    r = tool(p, "get", AUDIENCE)
+    r = tool(p, "get", "jwt", AUDIENCE)
     c = jose.verify(r.text.strip(), jwks(p))
     sid = next(i for i in (s["id"] for s in p.json("session", "list", "--all")["sessions"]) if i in json.dumps(c))
 
@@ -152,7 +164,7 @@ for i in range(300):
         break
 for c in many: c.close()
 X
-postern-cred get """ + AUDIENCE, timeout=50)
+postern-cred get jwt """ + AUDIENCE, timeout=50)
     assert p.ssh("echo fine").out == b"fine\n"
     assert r.code == 0 and r.text.count(".") == 2, r
 

@@ -249,7 +249,7 @@ def with_the_signer_killed_tokens_come_again(p):
     old = p.daemon("signer")
     proc.kill(old)
     restarted(p, "signer", old)
-    until("a token", lambda: p.ssh("postern-cred get https://api.example.com").code == 0, 8, 0.2)
+    until("a token", lambda: p.ssh("postern-cred get jwt https://api.example.com").code == 0, 8, 0.2)
     quiet(p)
 
 
