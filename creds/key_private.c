@@ -146,7 +146,8 @@ static EVP_PKEY *ecdsa_pkey(struct reader *r, const struct key_kind *kind)
 
 	if (s.bld == NULL)
 		return NULL;
-	if (reader_string(r, 32, &curve, &curve_len) == 0 &&
+	if (reader_string(r, 32, &curve, &curve_len) == 0 && curve_len == strlen(kind->curve) &&
+	    memcmp(curve, kind->curve, curve_len) == 0 &&
 	    reader_string(r, 256, &point, &point_len) == 0 &&
 	    OSSL_PARAM_BLD_push_utf8_string(s.bld, OSSL_PKEY_PARAM_GROUP_NAME, kind->group, 0) ==
 	        1 &&
@@ -198,7 +199,9 @@ static int check_pair(const struct key_private *k, struct err *e)
 	int r;
 
 	buf_init(&sig, KEY_SIG_MAX);
-	r = key_private_sign(k, data, sizeof(data), &sig, NULL);
+	r = EVP_PKEY_eq(k->pkey, k->pub->pkey) == 1 ? 0 : -EKEYREJECTED;
+	if (r == 0)
+		r = key_private_sign(k, data, sizeof(data), &sig, NULL);
 	if (r == 0)
 		r = key_verify(k->pub, sig.data, sig.len, data, sizeof(data), NULL);
 	buf_done(&sig);
