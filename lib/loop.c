@@ -33,7 +33,8 @@ struct loop_source {
 		loop_signal_fn signal;
 	} fn;
 	void *arg;
-	int fd; /* or the signal */
+	int fd;         /* or the signal */
+	int64_t due_ns; /* of a timer */
 	unsigned watch, ready;
 	bool urgent;
 	struct list *list; /* the one it waits on, or NULL */
@@ -82,12 +83,19 @@ static void list_cut(struct loop_source *s)
 	s->prev = s->next = NULL;
 }
 
+/* libevent would write to stderr by itself; what fails is returned as an error. */
+static void quiet(int severity, const char *text)
+{
+	(void)severity, (void)text;
+}
+
 struct loop *loop_new(void)
 {
 	struct loop *l = calloc(1, sizeof *l);
 
 	if (!l)
 		return NULL;
+	event_set_log_callback(quiet);
 	l->base = event_base_new();
 	if (!l->base) {
 		free(l);
@@ -180,11 +188,31 @@ int loop_run(struct loop *l)
 	return 0;
 }
 
+/* Arms the timer so that it fires delay_ns from now, rounded up to libevent's microseconds. */
+static void timer_add(struct loop_source *s, int64_t delay_ns)
+{
+	struct timeval tv;
+
+	delay_ns = delay_ns > INT64_MAX - 999 ? INT64_MAX : delay_ns + 999;
+	tv.tv_sec = delay_ns / NSEC_PER_SEC;
+	tv.tv_usec = delay_ns % NSEC_PER_SEC / 1000;
+	(void)event_add(s->ev, &tv);
+}
+
 static void on_event(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop_source *s = arg;
 
 	(void)fd;
+	if (s->kind == KIND_TIMER) {
+		/* libevent reads a coarse clock, which may be some milliseconds behind or ahead */
+		int64_t left = s->due_ns - clock_mono_ns();
+
+		if (left > 0) {
+			timer_add(s, left);
+			return;
+		}
+	}
 	s->ready |= (what & EV_READ ? LOOP_READ : 0) | (what & EV_WRITE ? LOOP_WRITE : 0);
 	if (!s->list)
 		list_put(s->urgent ? &s->loop->urgent : &s->loop->normal, s);
@@ -277,16 +305,13 @@ struct loop_source *loop_timer(struct loop *l, int64_t delay_ns, loop_fn fn, voi
 
 void loop_timer_set(struct loop_source *s, int64_t delay_ns)
 {
-	struct timeval tv;
-
 	(void)event_del(s->ev);
 	list_cut(s); /* a firing that was not yet served is void */
 	if (delay_ns < 0)
 		return;
-	delay_ns = delay_ns > INT64_MAX - 999 ? INT64_MAX : delay_ns + 999; /* never early */
-	tv.tv_sec = delay_ns / NSEC_PER_SEC;
-	tv.tv_usec = delay_ns % NSEC_PER_SEC / 1000;
-	(void)event_add(s->ev, &tv);
+	if (__builtin_add_overflow(clock_mono_ns(), delay_ns, &s->due_ns))
+		s->due_ns = INT64_MAX;
+	timer_add(s, delay_ns);
 }
 
 struct loop_source *loop_on_signal(struct loop *l, int signo, loop_signal_fn fn, void *arg)
