@@ -111,18 +111,26 @@ def the_chain_verifies(p):
     assert p.json("audit", "verify")
 
 
+def exported(p):
+    """The log as it is stored, one record a line."""
+    path = os.path.join(p.work, "export.log")
+    if os.path.exists(path):
+        os.unlink(path)
+    r = p.postern("audit", "export", path)
+    assert r.code == 0, r
+    with open(path, "rb") as f:
+        return f.read().splitlines(keepends=True)
+
+
 @rule
 def the_chain_can_be_checked_without_our_code(p):
-    # --raw: the bytes as stored, one record a line
-    r = p.postern("audit", "show", "--raw")
-    assert r.code == 0, r
     prev = "0" * 64
-    lines = r.out.splitlines()
+    lines = exported(p)
     assert len(lines) > 10
     for i, line in enumerate(lines, 1):
         o = json.loads(line)
         assert o["seq"] == i and o["prev"] == prev, (i, o)
-        prev = hashlib.sha256(line).hexdigest()
+        prev = hashlib.sha256(line.rstrip(b"\n")).hexdigest()
 
 
 @rule
@@ -167,14 +175,12 @@ def a_changed_byte_makes_verification_fail(p):
     assert r.code == 0, r
 
 
-VERIFY_FAILED = 1
+VERIFY_FAILED = 4  # postern(1)
 
 
 @rule
-def a_truncated_copy_is_noticed(p):
-    # a verifier with the log as lines, without its newest record, against the head that the store claims
-    r = p.postern("audit", "show", "--raw")
-    whole = r.out.splitlines(keepends=True)
+def a_copy_with_records_gone_or_moved_is_noticed(p):
+    whole = exported(p)
     path = os.path.join(p.work, "copy.log")
     for name, lines, ok in (("whole", whole, True), ("without the 5th", whole[:4] + whole[5:], False),
                             ("without the first", whole[1:], False), ("swapped", whole[:3] + [whole[4], whole[3]] + whole[5:], False),

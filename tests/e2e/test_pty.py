@@ -109,7 +109,7 @@ def a_new_size_arrives_with_its_signal(p):
 def an_interactive_shell_talks(p):
     t = Terminal(p)
     t.send(b"echo $((6 * 7)) is-it\n")
-    t.expect(rb"\n42 is-it\r\n")
+    t.expect(rb"[\r\n]42 is-it\r\n")
     t.send(b"exit 3\n")
     assert t.end() == 3
 
@@ -118,7 +118,7 @@ def an_interactive_shell_talks(p):
 def the_interrupt_key_ends_the_command_not_the_shell(p):
     t = Terminal(p)
     t.send(b"echo before; sleep 100\n")
-    t.expect(rb"\nbefore\r\n")
+    t.expect(rb"[\r\n]before\r\n")
     time.sleep(0.3)
     t.send(b"\x03")
     t.send(b"echo still $((1 + 1)) here\n")
@@ -131,7 +131,7 @@ def the_interrupt_key_ends_the_command_not_the_shell(p):
 def the_end_of_file_key_ends_the_shell(p):
     t = Terminal(p)
     t.send(b"echo up-$((1 + 2))\n")
-    t.expect(rb"\nup-3\r\n")
+    t.expect(rb"[\r\n]up-3\r\n")
     t.send(b"\x04")
     assert t.end() == 0
 

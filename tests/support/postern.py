@@ -74,13 +74,14 @@ def claim_ids():
 class Postern:
     """One running system. Use it as a context manager, or call start() and stop()."""
 
-    def __init__(self, state=None, wrap=(), start=True):
+    def __init__(self, state=None, wrap=(), start=True, limits="", gateway=""):
         self.own_dir = state is None
         self.state = state or tempfile.mkdtemp(prefix="postern-test-")
         os.chmod(self.state, 0o755)  # sandboxes and daemons of other ids pass through it
         self.work = tempfile.mkdtemp(prefix="postern-keys-")
         self.lock, self.ids = claim_ids()
         self.wrap = list(wrap)  # a command in front of `postern up`
+        self.limits, self.gateway = limits, gateway  # more of postern.yaml: "key: value, key: value"
         self.up = None
         self.seen = set()  # (pid, start time) of every process of ours that was ever looked at
         self.log = []
@@ -93,8 +94,8 @@ class Postern:
     def start(self, timeout=20, args=()):
         self.log_path = os.path.join(self.work, "log")
         errors = open(self.log_path, "ab")
-        argv = self.wrap + [PROGRAM, "up", "--state", self.state, "--listen", "127.0.0.1:0",
-                            "--ids", f"{self.ids}+{IDS_COUNT}", *args]
+        self._configure()
+        argv = self.wrap + [PROGRAM, "up", "--state", self.state, "--listen", "127.0.0.1:0", *args]
         self.up = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)
         errors.close()
         line, timer = b"", threading.Timer(timeout, self.up.kill)
@@ -116,6 +117,16 @@ class Postern:
             f.write(f"[127.0.0.1]:{self.port} {key.text}")
         self.instance = self._instance()
         return self
+
+    def _configure(self):
+        """`up` makes what is missing; the range of ids is ours to choose."""
+        path = os.path.join(self.state, "etc", "postern.yaml")
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if not os.path.exists(path):
+            with open(path, "w") as f:
+                f.write(f"ids: {{base: {self.ids}, count: {IDS_COUNT}}}\n"
+                        f"limits: {{sessions: 60{', ' + self.limits if self.limits else ''}}}\n"
+                        f"gateway: {{{self.gateway}}}\n")
 
     def _instance(self):
         for pid in self.pids():
