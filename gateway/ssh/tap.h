@@ -1,10 +1,11 @@
 /*
  * Taps: who sees the bytes of a channel pass, and may change what goes on.
  *
- * Each direction of each channel has a chain of taps, made from the grant when the channel starts. The relay
- * offers each block of bytes to the first tap; what that passes on is offered to the next; what leaves
- * the last goes out. A tap may pass bytes, replace them, hold them (at most TAP_HOLD_MAX), or end the
- * channel with a reason. Holding is bounded: a tap that would hold more ends the channel.
+ * Each direction of each channel has a chain of taps, made from the grant when the channel starts.
+ * The relay offers each block of bytes to the first tap; what that passes on is offered to the
+ * next; what leaves the last goes out. A tap may pass bytes, replace them, hold them (at most
+ * TAP_HOLD_MAX), or end the channel with a reason. Holding is bounded: a tap that would hold more
+ * ends the channel.
  *
  * A tap must not block, keeps no pointer into the block, and knows neither libssh nor the core.
  */
@@ -26,14 +27,16 @@ struct tap;
 
 struct tap_ops {
 	const char *name;
-	/* Looks at data[0..len); appends what shall go on to out. Return 0, or a negative errno with a
-	 * reason in e: the channel ends. */
-	int (*bytes)(struct tap *t, const uint8_t *data, size_t len, struct buf *out, struct err *e);
+	/* Looks at data[0..len); appends what shall go on to out. Return 0, or a negative errno
+	 * with a reason in e: the channel ends. */
+	int (*bytes)(
+	    struct tap *t, const uint8_t *data, size_t len, struct buf *out, struct err *e);
 	/* The stream has ended: append what was held. */
 	int (*end)(struct tap *t, struct buf *out, struct err *e);
 	/* Passes everything unchanged just now: the relay may then skip the copy. NULL: never. */
 	int (*transparent)(const struct tap *t);
-	void (*seen)(struct tap *t, const uint8_t *data, size_t len); /* called instead of bytes when transparent */
+	void (*seen)(struct tap *t, const uint8_t *data,
+	    size_t len); /* called instead of bytes when transparent */
 	void (*free)(struct tap *t);
 };
 
@@ -48,8 +51,8 @@ struct tap_chain {
 
 /* Takes the tap over. -ENOSPC when the chain is full (the tap is freed). */
 int tap_chain_add(struct tap_chain *c, struct tap *t);
-/* Runs a block through the chain. If every tap is transparent *ret_out == data; otherwise it points into
- * scratch. 0 or the ending tap's error. */
+/* Runs a block through the chain. If every tap is transparent *ret_out == data; otherwise it points
+ * into scratch. 0 or the ending tap's error. */
 int tap_chain_bytes(struct tap_chain *c, const uint8_t *data, size_t len, struct buf *scratch,
     const uint8_t **ret_out, size_t *ret_len, struct err *e);
 int tap_chain_end(struct tap_chain *c, struct buf *scratch, const uint8_t **ret_out,
