@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/core/host_config.h"
 #include "lib/err.h"
 #include "lib/yaml.h"
 
@@ -81,8 +82,6 @@ int settings_args(struct settings *s, int argc, char **argv, struct err *e)
 	memset(s, 0, sizeof *s);
 	s->lock_fd = -1;
 	(void)str_copy(s->instance, sizeof s->instance, "main");
-	s->ids_base = IDS_BASE_DEFAULT;
-	s->ids_count = IDS_COUNT_DEFAULT;
 	s->spare_workers = SPARE_WORKERS_DEFAULT;
 	for (int i = 1; i < argc; i++)
 		if ((r = one_arg(s, argv[i], e)) < 0)
@@ -100,71 +99,39 @@ int settings_args(struct settings *s, int argc, char **argv, struct err *e)
 	return below(s->run, s->state, "run", e);
 }
 
-static int load_ids(const struct yaml_doc *d, struct settings *s, struct err *e)
+/* gateway.spare_workers; the gateway checks the rest of that mapping. */
+static int load_spare(int config_fd, int64_t *ret, struct err *e)
 {
-	json_t *ids = NULL;
-	int r;
-
-	if ((r = yaml_get_map(d, yaml_root(d), "ids", &ids, e)) != 0)
-		return r < 0 ? r : 0;
-	if ((r = yaml_get_int(d, ids, "base", IDS_BLOCK, IDS_LAST, &s->ids_base, e)) < 0)
-		return r;
-	if ((r = yaml_get_int(d, ids, "count", 2 * IDS_BLOCK, IDS_LAST, &s->ids_count, e)) < 0)
-		return r;
-	if (s->ids_base % IDS_BLOCK || s->ids_count % IDS_BLOCK)
-		return yaml_fail(d, yaml_root(d), "ids", 0, e, -EINVAL,
-		    "base and count must be multiples of %lld", (long long)IDS_BLOCK);
-	if (s->ids_base + s->ids_count - 1 > IDS_LAST)
-		return yaml_fail(d, yaml_root(d), "ids", 0, e, -EINVAL,
-		    "the range ends beyond %lld", (long long)IDS_LAST);
-	return 0;
-}
-
-static int load_gateway(const struct yaml_doc *d, struct settings *s, struct err *e)
-{
+	cleanup_yaml struct yaml_doc *d = NULL;
 	json_t *gateway = NULL;
-	int r;
+	int r = yaml_load(config_fd, HOST_FILE, &d, e);
 
+	*ret = SPARE_WORKERS_DEFAULT;
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0 || !json_is_object(yaml_root(d)))
+		return r < 0 ? r : 0;
 	if ((r = yaml_get_map(d, yaml_root(d), "gateway", &gateway, e)) != 0)
 		return r < 0 ? r : 0;
-	if ((r = yaml_get_int(
-	         d, gateway, "spare_workers", 1, SPARE_WORKERS_MAX, &s->spare_workers, e)) < 0)
-		return r;
-	return 0;
-}
-
-static int load_listen(const struct yaml_doc *d, struct settings *s, struct err *e)
-{
-	const char *text = NULL;
-	int r;
-
-	if (*s->listen)
-		return 0;
-	if ((r = yaml_get_str(d, yaml_root(d), "listen", &text, e)) != 0)
-		return r < 0 ? r : 0;
-	if (!str_copy(s->listen, sizeof s->listen, text))
-		return yaml_fail(d, yaml_root(d), "listen", 0, e, -EINVAL, "too long");
-	return 0;
+	r = yaml_get_int(d, gateway, "spare_workers", 1, SPARE_WORKERS_MAX, ret, e);
+	return r < 0 ? r : 0;
 }
 
 int settings_load(struct settings *s, int config_fd, bool again, struct err *e)
 {
-	cleanup_yaml struct yaml_doc *d = NULL;
-	struct settings next = *s;
+	struct host_config host;
+	int64_t spare;
 	int r;
 
-	if ((r = yaml_load(config_fd, "postern.yaml", &d, e)) < 0)
+	if ((r = host_config_load(config_fd, &host, e)) < 0 ||
+	    (r = load_spare(config_fd, &spare, e)) < 0)
 		return r;
-	if (json_is_object(yaml_root(d))) {
-		if ((r = load_ids(d, &next, e)) < 0 || (r = load_gateway(d, &next, e)) < 0 ||
-		    (r = load_listen(d, &next, e)) < 0)
-			return r;
-	}
-	if (!*next.listen)
-		(void)str_copy(next.listen, sizeof next.listen, "0.0.0.0:22");
+	s->spare_workers = spare;
 	if (again)
-		s->spare_workers = next.spare_workers;
-	else
-		*s = next;
+		return 0;
+	s->ids_base = host.ids_base;
+	s->ids_count = host.ids_count;
+	if (!*s->listen && !str_copy(s->listen, sizeof s->listen, host.listen))
+		return err_set(e, -ENAMETOOLONG, "listen is too long");
 	return 0;
 }

@@ -14,11 +14,6 @@
 
 struct err;
 
-#define IDS_BASE_DEFAULT  INT64_C(1879048192) /* 0x70000000 */
-#define IDS_COUNT_DEFAULT INT64_C(33554432)   /* 512 blocks */
-#define IDS_BLOCK         INT64_C(65536)
-#define IDS_LAST          INT64_C(0x7fffffff)
-
 /* Offsets in block 0 (ARCHITECTURE.md, Ids). */
 #define ID_CORE         1
 #define ID_SIGNER       2

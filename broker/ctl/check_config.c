@@ -1,0 +1,89 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "broker/core/config.h"
+#include "broker/ctl/check.h"
+#include "broker/ctl/ctl.h"
+#include "lib/buf.h"
+#include "lib/err.h"
+#include "lib/util.h"
+
+#define OUTPUT_MAX (64u * 1024)
+
+/* The gateway's part, by the gateway itself: nothing here includes its code. */
+static bool gateway(struct check *k, const char *dir)
+{
+	char self[PATH_MAX], exe[PATH_MAX];
+	const char *argv[] = {exe, "-n", dir, NULL};
+	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+	cleanup_buf struct buf out;
+	char *slash;
+	int r;
+
+	buf_init(&out, OUTPUT_MAX);
+	self[n > 0 ? n : 0] = '\0';
+	for (int i = 0; i < 2; i++)
+		if ((slash = strrchr(self, '/')))
+			*slash = '\0';
+	if (snprintf(exe, sizeof exe, "%s/libexec/postern/postern-gateway", self) >= PATH_MAX ||
+	    access(exe, X_OK) < 0) {
+		check_add(k, CHECK_WARN, "gateway", "postern-gateway is not installed");
+		return true;
+	}
+	r = check_run(argv, &out);
+	if (r == 0) {
+		check_add(k, CHECK_OK, "gateway", "its part of postern.yaml is good");
+		return true;
+	}
+	if (!buf_cstr(&out))
+		check_add(k, CHECK_BAD, "gateway", "postern-gateway -n failed (%d)", r);
+	else
+		check_add(k, CHECK_BAD, "gateway", "%.*s",
+		    (int)strcspn((const char *)out.data, "\n"), (const char *)out.data);
+	return false;
+}
+
+static void tenant(struct check *k, const struct tenant *t)
+{
+	char name[64], roles[256] = "";
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->nroles && n < sizeof roles; i++)
+		n += (size_t)snprintf(
+		    roles + n, sizeof roles - n, "%s%s", i ? ", " : "", t->role[i].name);
+	(void)snprintf(name, sizeof name, "tenant %s", t->name);
+	if (t->ncas == 0)
+		check_add(k, CHECK_WARN, name, "has no CA key: nobody can get in");
+	else
+		check_add(k, CHECK_OK, name, "%zu CA keys, roles %s", t->ncas, roles);
+}
+
+bool check_config(struct check *k, const struct ctl *c, const char *dir, int *ret_fd)
+{
+	cleanup_close int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_config struct config *config = NULL;
+	struct err e = ERR_INIT;
+	json_t *summary;
+
+	if (fd < 0) {
+		check_add(k, CHECK_BAD, "configuration", "%s: %s", dir, strerror(errno));
+		return false;
+	}
+	if (config_load(fd, &config, &e) < 0) {
+		check_add(k, CHECK_BAD, "configuration", "%s", err_text(&e));
+		return false;
+	}
+	check_add(k, CHECK_OK, "configuration", "%s: %zu tenants, %zu templates", dir,
+	    config->ntenants, config->ntemplates);
+	for (size_t i = 0; i < config->ntenants; i++)
+		tenant(k, &config->tenant[i]);
+	if (c->json && (summary = config_summary(config)))
+		(void)json_array_append_new(
+		    k->list, json_pack("{s:s, s:s, s:o}", "check", "summary", "result", "ok",
+		                 "detail", summary));
+	*ret_fd = steal_fd(&fd);
+	return gateway(k, dir);
+}

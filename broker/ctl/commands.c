@@ -1,0 +1,87 @@
+#include "broker/ctl/ctl.h"
+
+/* Every command, in the order of --help. postern(1) says the same at length. */
+
+static const struct ctl_option ca_init[] = {
+    {"out", "FILE", false, "write the key to FILE instead"},
+    {"type", "TYPE", false, "ed25519 (default), ecdsa or rsa"},
+    {NULL, NULL, false, NULL},
+};
+static const struct ctl_option cert_issue[] = {
+    {"ca", "FILE", false, "the CA's private key (required)"},
+    {"key", "PUB", false, "the agent's public key (required)"},
+    {"role", "ROLE", true, "role, and login name (required)"},
+    {"ttl", "TIME", false, "how long it is valid, from now on; default 5m"},
+    {"id", "PERSON", false, "for whom: the key id in every record"},
+    {"source", "CIDR,...", false, "only from these networks"},
+    {"template", "NAME", false, "only in this template"},
+    {"credential", "jwt:AUDIENCE", true, "only these credentials"},
+    {"no-credentials", NULL, false, "no credential at all"},
+    {"allow", "ACTION,...", false, "only these of exec, shell, pty, sftp, credential, forward"},
+    {"task", "TEXT", false, "what it is for"},
+    {"command", "COMMAND", false, "whatever is asked for, run this (force-command)"},
+    {"lifetime", "TIME", false, "end each session after so long"},
+    {"no-pty", NULL, false, "no terminal"},
+    {"serial", "N", false, "serial number; default a random one"},
+    {"out", "FILE", false, "default: beside PUB, as ssh-keygen does"},
+    {NULL, NULL, false, NULL},
+};
+static const struct ctl_option session_list[] = {
+    {"tenant", "NAME", false, "of this tenant only"},
+    {"all", NULL, false, "those that have ended, too"},
+    {NULL, NULL, false, NULL},
+};
+static const struct ctl_option session_kill[] = {
+    {"reason", "TEXT", false, "recorded, and shown to the client"},
+    {NULL, NULL, false, NULL},
+};
+static const struct ctl_option audit_show[] = {
+    {"session", "ID", false, "about this session"},
+    {"connection", "ID", false, "about this connection"},
+    {"tenant", "NAME", false, "of this tenant"},
+    {"class", "CLASS", false, "of this class; \"auth.\" for all that begin so"},
+    {"since", "TIME", false,
+        "2026-11-23T15:38:48Z, any prefix of it, or 5m for the last five minutes"},
+    {"until", "TIME", false, "likewise"},
+    {"limit", "N", false, "the newest N of them"},
+    {"follow", NULL, false, "go on with new ones until Ctrl-C"},
+    {NULL, NULL, false, NULL},
+};
+static const struct ctl_option audit_verify[] = {
+    {"file", "FILE", false, "an exported log instead"},
+    {"offline", NULL, false, "read the files even if a Postern runs"},
+    {NULL, NULL, false, NULL},
+};
+static const struct ctl_option check[] = {
+    {"config", "DIR", false, "the configuration directory; default /etc/postern or STATE/etc"},
+    {"sshd-config", "FILE", false, "judge this file of a stock sshd"},
+    {"user", "NAME", false, "as sshd would see this Unix user (Match blocks)"},
+    {NULL, NULL, false, NULL},
+};
+static const struct ctl_option up[] = {
+    {"listen", "HOST:PORT", false, "default 127.0.0.1:2222; port 0 takes a free one"},
+    {"ids", "BASE", false, "the first of its numeric ids; default 1879048192"},
+    {NULL, NULL, false, NULL},
+};
+
+const struct ctl_command ctl_commands[] = {
+    {"ca", "init", "[NAME]", 0, 1, ca_init, "make a CA key", ctl_ca_init},
+    {"cert", "issue", NULL, 0, 0, cert_issue, "sign a certificate", ctl_cert_issue},
+    {"cert", "show", "FILE", 1, 1, NULL, "say what a certificate says", ctl_cert_show},
+    {"session", "list", NULL, 0, 0, session_list, "list sessions", ctl_session_list},
+    {"session", "show", "ID", 1, 1, NULL, "show one session", ctl_session_show},
+    {"session", "kill", "ID", 1, 1, session_kill, "end a session now", ctl_session_kill},
+    {"sessions", NULL, NULL, 0, 0, session_list, "short for session list", ctl_session_list},
+    {"kill", NULL, "ID", 1, 1, session_kill, "short for session kill", ctl_session_kill},
+    {"audit", "show", NULL, 0, 0, audit_show, "show records", ctl_audit_show},
+    {"audit", "verify", NULL, 0, 0, audit_verify, "prove the log unbroken", ctl_audit_verify},
+    {"audit", "export", "FILE", 1, 1, NULL, "write the log to a file", ctl_audit_export},
+    {"check", NULL, NULL, 0, 0, check, "check configuration and host", ctl_check},
+    {"status", NULL, NULL, 0, 0, NULL, "processes, host, disk, log, tenants", ctl_status},
+    {"reload", NULL, NULL, 0, 0, NULL, "read the configuration again", ctl_reload},
+    {"clock", "ack", NULL, 0, 0, NULL, "accept that the clock went back", ctl_clock_ack},
+    {"jwks", NULL, "TENANT", 1, 1, NULL, "print a tenant's token keys", ctl_jwks},
+    {"host-key", NULL, NULL, 0, 0, NULL, "print the host key for known_hosts", ctl_host_key},
+    {"up", NULL, NULL, 0, 0, up, "run a throwaway Postern in the foreground", ctl_up},
+    {NULL, NULL, NULL, 0, 0, NULL, NULL, NULL},
+};

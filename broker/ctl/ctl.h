@@ -1,0 +1,68 @@
+/*
+ * What the files of the `postern` command share: exit statuses, where things are, and the link to
+ * the core. A file a noun: ca.c, cert.c, session.c, audit.c, check.c, status.c, admin.c (reload,
+ * clock, jwks, host-key), up.c.
+ */
+#ifndef POSTERN_CTL_CTL_H
+#define POSTERN_CTL_CTL_H
+
+#include <jansson.h>
+#include <limits.h>
+#include <stddef.h>
+
+#include "broker/ctl/args.h"
+
+struct chan;
+struct err;
+struct msg;
+
+/* Exit statuses; postern(1) lists them. */
+enum ctl_exit {
+	EXIT_OK = 0,
+	EXIT_FAILED = 1,    /* failed, or refused */
+	EXIT_USAGE = 2,     /* the command line is wrong */
+	EXIT_NO_DAEMON = 3, /* no Postern runs there */
+	EXIT_BROKEN = 4,    /* the audit log is not the one that was written */
+	EXIT_CONFIG = 5,    /* the configuration is wrong */
+	EXIT_NOT_FOUND = 6, /* no such session, tenant, ... */
+	EXIT_DENIED = 7,    /* not permitted */
+	EXIT_MISSING = 8,   /* there is no audit log, or nothing in it */
+	EXIT_UNREADABLE = 9 /* the audit log cannot be read */
+};
+
+/* STATE/NAME of --state, else INSTALLED. Returns dst. */
+char *ctl_path(const struct ctl *c, const char *name, const char *installed, char dst[PATH_MAX]);
+/* "postern: TEXT" on stderr; returns code. Foreign text in it is escaped by the caller. */
+int ctl_fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Writes o as JSON, ASCII only, and a newline. Returns EXIT_OK. */
+int ctl_json(const json_t *o);
+
+/* The control socket. *ret is the caller's. EXIT_OK, EXIT_NO_DAEMON or EXIT_DENIED; quiet: without
+ * a word for EXIT_NO_DAEMON. */
+int ctl_dial(const struct ctl *c, struct chan **ret, int quiet);
+/* Asks (body is taken over) and waits; the answer is the caller's (msg_done). An exit status; what
+ * the core refuses is said on stderr. */
+int ctl_ask(struct chan *link, const char *type, json_t *body, struct msg *ret);
+/* Dials, asks, and hands out the data of ctl.answer (new reference). */
+int ctl_query(const struct ctl *c, const char *type, json_t *body, json_t **ret);
+
+extern const struct ctl_command ctl_commands[];
+
+int ctl_ca_init(struct ctl *c);
+int ctl_cert_issue(struct ctl *c);
+int ctl_cert_show(struct ctl *c);
+int ctl_session_list(struct ctl *c);
+int ctl_session_show(struct ctl *c);
+int ctl_session_kill(struct ctl *c);
+int ctl_audit_show(struct ctl *c);
+int ctl_audit_verify(struct ctl *c);
+int ctl_audit_export(struct ctl *c);
+int ctl_check(struct ctl *c);
+int ctl_status(struct ctl *c);
+int ctl_clock_ack(struct ctl *c);
+int ctl_reload(struct ctl *c);
+int ctl_jwks(struct ctl *c);
+int ctl_host_key(struct ctl *c);
+int ctl_up(struct ctl *c);
+
+#endif

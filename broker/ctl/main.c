@@ -1,0 +1,66 @@
+/* postern: the operator's command; postern(1). */
+#include <stdio.h>
+#include <string.h>
+
+#include "broker/ctl/ctl.h"
+#include "lib/err.h"
+#include "lib/log.h"
+
+static void help_all(void)
+{
+	char name[32];
+
+	(void)puts("usage: postern [--state DIR] [--json] NOUN [VERB] ...\n");
+	for (const struct ctl_command *c = ctl_commands; c->noun; c++) {
+		(void)snprintf(name, sizeof name, "%s%s%s", c->noun, c->verb ? " " : "",
+		    c->verb ? c->verb : "");
+		(void)printf("  %-14s %s\n", name, c->help);
+	}
+	(void)puts(
+	    "\nAn installed Postern is spoken to, or with --state DIR the one of `postern up "
+	    "--state DIR`.\n`postern NOUN --help` says more, postern(1) everything.");
+}
+
+static int help_noun(const char *noun)
+{
+	char usage[1024], option[48];
+	int known = 0;
+
+	for (const struct ctl_command *c = ctl_commands; c->noun; c++) {
+		if (strcmp(c->noun, noun) != 0)
+			continue;
+		ctl_usage(c, usage, sizeof usage);
+		(void)printf("%s%s\n  %s\n", known++ ? "\n" : "", usage, c->help);
+		for (const struct ctl_option *o = c->options; o && o->name; o++) {
+			(void)snprintf(option, sizeof option, "--%s%s%s", o->name,
+			    o->value ? " " : "", o->value ? o->value : "");
+			(void)printf("    %-26s %s\n", option, o->help);
+		}
+	}
+	return known ? EXIT_OK : EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	struct err e = ERR_INIT;
+	struct ctl c;
+	int code;
+
+	log_open("postern", LOG_WARNING);
+	if (ctl_args_parse(ctl_commands, argc, argv, &c, &e) < 0)
+		return ctl_fail(EXIT_USAGE, "%s", err_text(&e));
+	if (c.version) {
+		(void)puts("postern " POSTERN_VERSION);
+		return EXIT_OK;
+	}
+	if (c.help && !c.noun) {
+		help_all();
+		return EXIT_OK;
+	}
+	if (c.help)
+		return help_noun(c.noun);
+	code = c.command->run(&c);
+	if (fflush(stdout) != 0 && code == EXIT_OK)
+		return ctl_fail(EXIT_FAILED, "cannot write: %m");
+	return code;
+}

@@ -1,0 +1,130 @@
+#include <stdio.h>
+
+#include "broker/ctl/ctl.h"
+#include "broker/ctl/table.h"
+#include "lib/clock.h"
+#include "lib/util.h"
+
+/* broker/core/ctl_answers.h has the shape. */
+
+static json_int_t number(const json_t *o, const char *key)
+{
+	return json_integer_value(json_object_get(o, key));
+}
+
+static void processes(const json_t *data)
+{
+	static const char *const columns[] = {"PROCESS", "PID", "UID", "UP", "RESTARTS", NULL};
+	cleanup_table struct table *t = table_new(columns);
+	json_t *list = json_object_get(data, "processes"), *p;
+	size_t i;
+
+	if (!t)
+		return;
+	json_array_foreach(list, i, p)
+	{
+		json_int_t started = number(p, "started_boot_ns");
+		char role[64], pid[24], uid[24], restarts[24], up[32] = "-";
+
+		if (started > 0)
+			span_text(up, sizeof up, (clock_boot_ns() - started) / NSEC_PER_SEC);
+		table_row(t,
+		    (const char *[]){json_text(p, "role", role, sizeof role),
+		        json_text(p, "pid", pid, sizeof pid), json_text(p, "uid", uid, sizeof uid),
+		        up, json_text(p, "restarts", restarts, sizeof restarts)});
+	}
+	table_print(t, stdout);
+	(void)putchar('\n');
+}
+
+/* Nested objects become "outer.inner". */
+static void object(const char *title, const json_t *o)
+{
+	char name[96], text[1024], inner_name[160];
+	json_t *v, *w;
+	const char *key, *inner;
+
+	(void)printf("%s:\n", title);
+	json_object_foreach((json_t *)(uintptr_t)o, key, v)
+	{
+		(void)snprintf(name, sizeof name, "  %s", key);
+		if (!json_is_object(v)) {
+			field_print(stdout, name, json_text(v, NULL, text, sizeof text));
+			continue;
+		}
+		json_object_foreach(v, inner, w)
+		{
+			(void)snprintf(inner_name, sizeof inner_name, "%s.%s", name, inner);
+			field_print(stdout, inner_name, json_text(w, NULL, text, sizeof text));
+		}
+	}
+}
+
+static void disk_and_log(const json_t *data)
+{
+	json_t *disk = json_object_get(data, "disk"), *log = json_object_get(data, "log");
+	char a[24], b[24], text[160], clock[64], newest[64];
+
+	(void)snprintf(text, sizeof text, "%s free of %s",
+	    size_text(a, sizeof a, number(disk, "disk_free")),
+	    size_text(b, sizeof b, number(disk, "disk_size")));
+	field_print(stdout, "disk", text);
+	(void)snprintf(text, sizeof text, "%s used of %s",
+	    size_text(a, sizeof a, number(disk, "map_used")),
+	    size_text(b, sizeof b, number(disk, "map_size")));
+	field_print(stdout, "store", text);
+	(void)snprintf(text, sizeof text, "%lld records, the newest at %s",
+	    (long long)number(log, "size"),
+	    json_text(log, "newest", newest, sizeof newest) ? newest : "-");
+	field_print(stdout, "log", text);
+	field_print(stdout, "clock", json_text(log, "clock", clock, sizeof clock));
+}
+
+static void tenants(const json_t *data)
+{
+	static const char *const columns[] = {"TENANT", "SESSIONS", "ROLES", "CA", NULL};
+	cleanup_table struct table *t = table_new(columns);
+	json_t *list = json_object_get(data, "tenants"), *o;
+	size_t i;
+
+	if (!t)
+		return;
+	json_array_foreach(list, i, o)
+	{
+		char name[64], sessions[64], roles[512], cas[512];
+
+		(void)snprintf(sessions, sizeof sessions, "%lld of %lld",
+		    (long long)number(o, "sessions"), (long long)number(o, "limit"));
+		table_row(t, (const char *[]){json_text(o, "name", name, sizeof name), sessions,
+		                 json_text(o, "roles", roles, sizeof roles),
+		                 json_text(o, "cas", cas, sizeof cas)});
+	}
+	(void)putchar('\n');
+	table_print(t, stdout);
+}
+
+int ctl_status(struct ctl *c)
+{
+	json_auto_t *data = NULL;
+	char text[160], up[32], version[32], digest[80];
+	int code = ctl_query(c, "ctl.status", json_object(), &data);
+
+	if (code != EXIT_OK || c->json)
+		return code != EXIT_OK ? code : ctl_json(data);
+	(void)snprintf(text, sizeof text, "%s, up %s",
+	    json_text(data, "version", version, sizeof version) ? version : "?",
+	    span_text(up, sizeof up, number(data, "uptime_s")));
+	field_print(stdout, "postern", text);
+	(void)snprintf(text, sizeof text, "%lld of %lld, on %lld connections",
+	    (long long)number(data, "sessions"), (long long)number(data, "sessions_limit"),
+	    (long long)number(data, "connections"));
+	field_print(stdout, "sessions", text);
+	disk_and_log(data);
+	field_print(stdout, "configuration",
+	    json_text(json_object_get(data, "config"), "digest", digest, sizeof digest));
+	(void)putchar('\n');
+	processes(data);
+	object("host", json_object_get(data, "host"));
+	tenants(data);
+	return EXIT_OK;
+}
