@@ -1,0 +1,128 @@
+#!/usr/bin/python3
+"""A template with a root of its own, and limits of its own."""
+import os, sys
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+
+import json, os, re, shutil, subprocess
+
+from postern import Postern, run
+from tap import main, rule
+
+
+def small_root(path):
+    """A shell, a few programs and what they need: a system without sftp-server."""
+    for d in ("bin", "etc", "usr/bin", "usr/lib", "tmp", "home"):
+        os.makedirs(os.path.join(path, d), exist_ok=True)
+    programs = ["/bin/sh", "/bin/cat", "/bin/ls", "/usr/bin/id", "/bin/hostname", "/usr/bin/touch"]
+    libs = set()
+    for f in programs:
+        shutil.copy(os.path.realpath(f), path + "/bin/" + os.path.basename(f))
+        out = subprocess.run(["ldd", os.path.realpath(f)], capture_output=True, text=True).stdout
+        libs.update(re.findall(r"(/\S+)\s+\(0x", out))
+    for l in libs:
+        os.makedirs(path + os.path.dirname(l), exist_ok=True)
+        shutil.copy(os.path.realpath(l), path + l)
+    with open(path + "/etc/its-own", "w") as f:
+        f.write("of this root\n")
+    for d, _, files in os.walk(path):
+        os.chmod(d, 0o755)
+
+
+def rooted():
+    p = Postern(start=False)
+    p.root = os.path.join(p.state, "small-root")
+    small_root(p.root)
+    p.start()
+    p.stop()
+    with open(f"{p.state}/etc/templates/small.yaml", "w") as f:
+        f.write(f"root: {p.root}\nshell: /bin/sh\nlimits: {{memory: 64M, pids: 16, disk: 8M}}\nenv: {{COLOUR: blue}}\n")
+    with open(f"{p.state}/etc/tenants/demo.yaml", "a") as f:
+        f.write("  small:\n    template: small\n    allow: [exec, shell, pty, sftp]\n"
+                "  brief:\n    template: default\n    allow: [exec]\n    lifetime: 2s\n    channels: 2\n")
+    p.start()
+    p.small = p.cert("small", principals="small,brief")
+    return p
+
+
+@rule
+def the_root_is_the_templates(p):
+    r = p.ssh("cat /etc/its-own; ls /usr/bin | wc -l; id -u; hostname; echo $COLOUR", key=p.small, user="small")
+    assert r.code == 0, r
+    assert r.text.splitlines()[0] == "of this root" and "1000" in r.text and "small" in r.text and "blue" in r.text, r
+    assert not os.path.exists(p.root + "/home/agent")
+
+
+@rule
+def it_stays_as_it_was(p):
+    r = p.ssh("touch /etc/x /bin/y /z; touch ~/ok /tmp/ok && echo fine", key=p.small, user="small")
+    assert r.out == b"fine\n", r
+    for f in ("etc/x", "bin/y", "z", "home/agent/ok", "tmp/ok"):
+        assert not os.path.exists(f"{p.root}/{f}"), f
+
+
+@rule
+def without_sftp_server_sftp_is_refused_with_that_reason(p):
+    r = p.ssh("sftp", key=p.small, user="small", flags=("-s",), input=b"")
+    assert r.code == 254 and b"sftp-server" in r.err, r
+
+
+@rule
+def a_missing_shell_is_said(p):
+    with open(f"{p.state}/etc/templates/small.yaml") as f:
+        text = f.read()
+    with open(f"{p.state}/etc/templates/small.yaml", "w") as f:
+        f.write(text.replace("/bin/sh", "/bin/fish"))
+    p.postern("reload")
+    r = p.ssh("echo in", key=p.small, user="small")
+    assert r.code in (127, 254) and r.err and not r.out, r
+    with open(f"{p.state}/etc/templates/small.yaml", "w") as f:
+        f.write(text)
+    assert p.postern("reload").code == 0
+    assert p.ssh("echo in", key=p.small, user="small").out == b"in\n"
+
+
+@rule
+def its_limits_hold(p):
+    r = p.ssh("i=0; while [ $i -lt 40 ]; do cat </dev/tty & cat /dev/zero >/dev/null & i=$((i+1)); done 2>&1 | cat >/dev/null; echo over",
+              key=p.small, user="small", timeout=20)
+    assert b"over" not in r.out or r.code == 0, r
+    r = p.ssh("cat /dev/zero >/tmp/x; ls -l /tmp/x", key=p.small, user="small")
+    size = [int(x) for x in r.text.split() if x.isdigit() and int(x) > 4096]
+    assert size and size[0] <= 8 << 20, r
+
+
+@rule
+def its_lifetime_ends_a_session(p):
+    r = p.ssh("echo up; exec sleep 30", key=p.small, user="brief", timeout=15)
+    assert r.out == b"up\n" and r.code != 0, r
+
+
+@rule
+def a_root_that_goes_away_refuses_new_sessions_only(p):
+    os.rename(p.root, p.root + "-away")
+    try:
+        r = p.ssh("echo in", key=p.small, user="small")
+        assert r.code == 254 and r.err.startswith(b"postern: denied: ") and not r.out, r
+        assert p.ssh("echo in").out == b"in\n"
+    finally:
+        os.rename(p.root + "-away", p.root)
+    assert p.ssh("echo in", key=p.small, user="small").out == b"in\n"
+
+
+@rule
+def roots_that_cannot_be_are_refused_by_check(p):
+    path = f"{p.state}/etc/templates/odd.yaml"
+    for root in ("relative/path", "/", "/a/../b", "/proc", '""', "hosts", "[1]"):
+        with open(path, "w") as f:
+            f.write(f"root: {root}\n")
+        r = p.postern("check")
+        os.unlink(path)
+        if root == "/proc":
+            continue  # known only when it is used
+        assert r.code == 5 and b"odd.yaml" in r.err + r.out, (root, r)
+    assert p.postern("check").code == 0
+
+
+if __name__ == "__main__":
+    main(rooted)
