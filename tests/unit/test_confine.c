@@ -10,7 +10,6 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/seccomp.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -18,46 +17,12 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "lib/fdio.h"
 #include "lib/util.h"
-
-/*
- * Everything here is irreversible, so each test runs in a child, which ends with the number of the
- * line that was not as it should be (or 0).
- */
-#define CHECK(cond)                                                                                \
-	do {                                                                                       \
-		if (!(cond))                                                                       \
-			return __LINE__;                                                           \
-	} while (0)
-
-static void in_child(int (*fn)(void))
-{
-	int status, pipe_fds[2], line = -1;
-	pid_t pid;
-
-	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		int out = fn(), keep = pipe_fds[1];
-
-		_exit(write(keep, &out, sizeof out) == sizeof out ? 0 : 1);
-	}
-	util_close(&pipe_fds[1]);
-	(void)fd_read_full(pipe_fds[0], &line, sizeof line);
-	util_close(&pipe_fds[0]);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (line != 0)
-		fail_msg("line %d, status %d", line, status);
-}
+#include "tests/support/child.h"
 
 static bool is_root(void)
 {
@@ -110,7 +75,7 @@ static int child_basics(void)
 static void basics_hold(void **state)
 {
 	(void)state;
-	in_child(child_basics);
+	child_run(child_basics);
 }
 
 static int child_limits(void)
@@ -145,9 +110,9 @@ static int child_loose_limits(void)
 static void limits_hold(void **state)
 {
 	(void)state;
-	in_child(child_limits);
+	child_run(child_limits);
 #ifndef POSTERN_SAN /* the sanitizer needs terabytes of address space */
-	in_child(child_loose_limits);
+	child_run(child_loose_limits);
 #endif
 }
 
@@ -167,7 +132,7 @@ static void no_processes_means_no_fork(void **state)
 	(void)state;
 	if (!is_root())
 		skip();
-	in_child(child_no_fork);
+	child_run(child_no_fork);
 }
 
 /* ---- ids and capabilities ---- */
@@ -209,11 +174,11 @@ static int child_ids_keepcaps(void)
 static void ids_cannot_be_taken_back(void **state)
 {
 	(void)state;
-	in_child(child_ids_invalid);
+	child_run(child_ids_invalid);
 	if (!is_root())
 		skip();
-	in_child(child_ids);
-	in_child(child_ids_keepcaps);
+	child_run(child_ids);
+	child_run(child_ids_keepcaps);
 }
 
 static int child_caps_none(void)
@@ -256,140 +221,11 @@ static int child_caps_unprivileged(void)
 static void capabilities_are_gone_from_all_five_sets(void **state)
 {
 	(void)state;
-	in_child(child_caps_unprivileged);
+	child_run(child_caps_unprivileged);
 	if (!is_root())
 		skip();
-	in_child(child_caps_none);
-	in_child(child_caps_some);
-}
-
-/* ---- Landlock ---- */
-
-static char dir_name[] = "/tmp/postern-confine-XXXXXX";
-
-static int open_in(int dir, const char *name, int flags)
-{
-	int fd = openat(dir, name, flags | O_CLOEXEC, 0600), r = fd < 0 ? -errno : 0;
-
-	util_close(&fd);
-	return r;
-}
-
-static int child_landlock_nothing(void)
-{
-	int abi = 0;
-
-	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-	CHECK(open_in(AT_FDCWD, "/etc/passwd", O_RDONLY) == 0);
-	CHECK(confine_landlock(NULL, 0, &abi) == 0);
-	CHECK(abi >= 1 && abi <= 7);
-	CHECK(open_in(AT_FDCWD, "/etc/passwd", O_RDONLY) == -EACCES);
-	CHECK(open_in(AT_FDCWD, "/", O_RDONLY | O_DIRECTORY) == -EACCES);
-	CHECK(open_in(AT_FDCWD, dir_name, O_RDONLY | O_DIRECTORY) == -EACCES);
-	CHECK(execl("/bin/true", "true", (char *)NULL) < 0 && errno == EACCES);
-	return 0;
-}
-
-static int child_landlock_paths(void)
-{
-	int dir = open(dir_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int ro = openat(dir, "ro", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int rw = openat(dir, "rw", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int file = openat(dir, "file", O_RDONLY | O_CLOEXEC);
-	const struct confine_path paths[] = {{ro, 0}, {rw, 1}, {file, 0}};
-
-	CHECK(dir >= 0 && ro >= 0 && rw >= 0 && file >= 0);
-	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-	CHECK(confine_landlock(paths, 3, NULL) == 0);
-	CHECK(open_in(ro, "f", O_RDONLY) == 0);
-	CHECK(open_in(ro, "f", O_WRONLY) == -EACCES);
-	CHECK(open_in(ro, "new", O_WRONLY | O_CREAT) == -EACCES);
-	CHECK(unlinkat(ro, "f", 0) < 0 && errno == EACCES);
-	CHECK(open_in(rw, "new", O_WRONLY | O_CREAT) == 0);
-	CHECK(open_in(rw, "new", O_WRONLY | O_TRUNC) == 0);
-	CHECK(renameat(rw, "new", rw, "newer") == 0);
-	CHECK(unlinkat(rw, "newer", 0) == 0);
-	CHECK(symlinkat("f", rw, "link") < 0 && errno == EACCES);
-	CHECK(mkfifoat(rw, "fifo", 0600) < 0 && errno == EACCES);
-	CHECK(open_in(dir, "file", O_RDONLY) == 0);
-	CHECK(open_in(dir, "file", O_WRONLY) == -EACCES);
-	CHECK(open_in(dir, "other", O_RDONLY) == -EACCES);
-	return 0;
-}
-
-static int child_landlock_net(void)
-{
-	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), abi = 0;
-
-	CHECK(s >= 0);
-	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-	CHECK(confine_landlock(NULL, 0, &abi) == 0);
-	if (abi < 4)
-		return 0;
-	CHECK(bind(s, (struct sockaddr *)&in, sizeof in) < 0 && errno == EACCES);
-	in.sin_port = htons(9);
-	CHECK(connect(s, (struct sockaddr *)&in, sizeof in) < 0 && errno == EACCES);
-	return 0;
-}
-
-/* Signals to, and abstract sockets of, processes outside; both are open before. */
-static int child_landlock_scopes(void)
-{
-	struct sockaddr_un un = {.sun_family = AF_UNIX};
-	const socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 24);
-	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), abi = 0;
-
-	(void)snprintf(un.sun_path + 1, 24, "postern-confine-%d", (int)getpid());
-	CHECK(bind(listener, (struct sockaddr *)&un, len) == 0 && listen(listener, 1) == 0);
-	pid_t pid = fork();
-	if (pid == 0) {
-		int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), bad = 0;
-
-		if (kill(getppid(), 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-		    confine_landlock(NULL, 0, &abi) < 0)
-			_exit(1);
-		if (abi >= 6) {
-			bad |= kill(getppid(), 0) == 0 || errno != EPERM ? 2 : 0;
-			bad |=
-			    connect(s, (struct sockaddr *)&un, len) == 0 || errno != EPERM ? 4 : 0;
-		}
-		_exit(bad);
-	}
-	int status;
-	CHECK(waitpid(pid, &status, 0) == pid);
-	CHECK(status == 0);
-	return 0;
-}
-
-static int child_landlock_bad_fd(void)
-{
-	const struct confine_path path = {-1, 0};
-
-	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-	CHECK(confine_landlock(&path, 1, NULL) == -EBADF);
-	CHECK(open_in(AT_FDCWD, "/etc/passwd", O_RDONLY) == 0); /* nothing was half done */
-	return 0;
-}
-
-static void landlock_denies_what_was_not_given(void **state)
-{
-	(void)state;
-	if (confine_landlock_abi() == -ENOSYS)
-		skip();
-	assert_true(confine_landlock_abi() >= 1);
-	in_child(child_landlock_nothing);
-	in_child(child_landlock_paths);
-	in_child(child_landlock_bad_fd);
-}
-
-static void landlock_denies_tcp_and_foreign_processes(void **state)
-{
-	(void)state;
-	if (confine_landlock_abi() == -ENOSYS)
-		skip();
-	in_child(child_landlock_net);
-	in_child(child_landlock_scopes);
+	child_run(child_caps_none);
+	child_run(child_caps_some);
 }
 
 /* ---- seccomp ---- */
@@ -429,8 +265,8 @@ static int child_seccomp_unprivileged(void)
 static void seccomp_filters_load_and_hold(void **state)
 {
 	(void)state;
-	in_child(child_seccomp);
-	in_child(child_seccomp_unprivileged);
+	child_run(child_seccomp);
+	child_run(child_seccomp_unprivileged);
 }
 
 /* ---- descriptors ---- */
@@ -471,31 +307,6 @@ static void closes_every_other_descriptor(void **state)
 	assert_int_equal(status, 0);
 }
 
-static int setup(void **state)
-{
-	(void)state;
-	if (!mkdtemp(dir_name))
-		return -1;
-	cleanup_close int dir = open(dir_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (mkdirat(dir, "ro", 0700) < 0 || mkdirat(dir, "rw", 0700) < 0)
-		return -1;
-	return open_in(dir, "file", O_WRONLY | O_CREAT) |
-	       open_in(dir, "other", O_WRONLY | O_CREAT) | open_in(dir, "ro/f", O_WRONLY | O_CREAT);
-}
-
-static int teardown(void **state)
-{
-	cleanup_close int dir = open(dir_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	(void)state;
-	(void)unlinkat(dir, "ro/f", 0);
-	(void)unlinkat(dir, "file", 0);
-	(void)unlinkat(dir, "other", 0);
-	(void)unlinkat(dir, "ro", AT_REMOVEDIR);
-	(void)unlinkat(dir, "rw", AT_REMOVEDIR);
-	return rmdir(dir_name);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -504,11 +315,9 @@ int main(void)
 	    cmocka_unit_test(no_processes_means_no_fork),
 	    cmocka_unit_test(ids_cannot_be_taken_back),
 	    cmocka_unit_test(capabilities_are_gone_from_all_five_sets),
-	    cmocka_unit_test(landlock_denies_what_was_not_given),
-	    cmocka_unit_test(landlock_denies_tcp_and_foreign_processes),
 	    cmocka_unit_test(seccomp_filters_load_and_hold),
 	    cmocka_unit_test(closes_every_other_descriptor),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }
