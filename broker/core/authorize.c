@@ -73,12 +73,29 @@ static int check_connection(
 	return 0;
 }
 
+static int find_unix_role(const struct authorize_query *q, const struct cert *c,
+    struct authorize_answer *a, const struct role **ret)
+{
+	const struct role *role = tenant_role_of_unix(a->tenant, q->user, q->user_len);
+	char user[2 * ROLE_UNIX_MAX];
+
+	if (!role)
+		return refuse(a, "tenant %s has no role for the Unix account \"%s\"",
+		    a->tenant->name, str_escape(user, sizeof user, q->user, q->user_len));
+	if (!cert_has_principal(c, role->name))
+		return refuse(a, "the certificate does not name the principal \"%s\"", role->name);
+	*ret = role;
+	return 0;
+}
+
 static int find_role(const struct authorize_query *q, const struct cert *c,
     struct authorize_answer *a, const struct role **ret)
 {
 	char name[NAME_MAX_LEN + 1];
 	struct err e = ERR_INIT;
 
+	if (q->unix_user)
+		return find_unix_role(q, c, a, ret);
 	if (name_check("login", q->user, q->user_len, &e) < 0)
 		return refuse(a, "%s", err_text(&e));
 	memcpy(name, q->user, q->user_len);

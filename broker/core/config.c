@@ -156,6 +156,27 @@ static int check_templates(const struct config *c, struct err *e)
 	return 0;
 }
 
+/* Processes of one Unix user can signal each other, so an account is one tenant's. */
+static int check_unix(const struct config *c, struct err *e)
+{
+	for (size_t i = 1; i < c->ntenants; i++)
+		for (size_t k = 0; k < c->tenant[i].nroles; k++)
+			for (size_t j = 0; j < i; j++) {
+				const char *name = c->tenant[i].role[k].unix_name;
+				const struct role *o =
+				    tenant_role_of_unix(&c->tenant[j], name, strlen(name));
+
+				if (name[0] && o && o->unix_name[0])
+					return err_set(e, -EINVAL,
+					    "tenants/%s.yaml:%u: the Unix account %s is also that "
+					    "of role "
+					    "%s of tenant %s",
+					    c->tenant[i].name, c->tenant[i].role[k].line, name,
+					    o->name, c->tenant[j].name);
+			}
+	return 0;
+}
+
 /* Which tenant a certificate belongs to is known by its CA, so a CA has one tenant. */
 static int check_cas(const struct config *c, struct err *e)
 {
@@ -200,7 +221,8 @@ static int load_all(int dirfd, struct names *l, struct digest *all, struct confi
 	if ((r = list_names(dirfd, "tenants", l, e)) < 0 ||
 	    (r = load_tenants(dirfd, l, all, c, e)) < 0)
 		return r;
-	if ((r = check_templates(c, e)) < 0 || (r = check_cas(c, e)) < 0)
+	if ((r = check_templates(c, e)) < 0 || (r = check_cas(c, e)) < 0 ||
+	    (r = check_unix(c, e)) < 0)
 		return r;
 	return 0;
 }

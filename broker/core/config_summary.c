@@ -26,11 +26,11 @@ static json_t *roles(const struct tenant *t)
 			if (r->actions & 1u << b)
 				(void)json_array_append_new(
 				    allow, json_string(grant_action_name(1u << b)));
-		(void)json_array_append_new(
-		    list, json_pack("{s:s, s:s, s:o, s:O, s:O, s:I, s:I}", "name", r->name,
-		              "template", r->template_name, "allow", allow, "credentials",
-		              r->credentials, "env", r->env, "channels", (json_int_t)r->channels,
-		              "lifetime_s", (json_int_t)r->lifetime_s));
+		(void)json_array_append_new(list,
+		    json_pack("{s:s, s:s, s:s, s:o, s:O, s:O, s:I, s:I}", "name", r->name, "unix",
+		        r->unix_name[0] ? r->unix_name : r->name, "template", r->template_name,
+		        "allow", allow, "credentials", r->credentials, "env", r->env, "channels",
+		        (json_int_t)r->channels, "lifetime_s", (json_int_t)r->lifetime_s));
 	}
 	return list;
 }

@@ -22,7 +22,7 @@ static const char *const top_keys[] = {
     "ca", "ca_files", "person", "limits", "roles", "issuer", NULL};
 static const char *const limits_keys[] = {"sessions", NULL};
 static const char *const role_keys[] = {
-    "template", "allow", "credentials", "env", "channels", "lifetime", NULL};
+    "template", "allow", "credentials", "env", "channels", "lifetime", "unix", NULL};
 
 /* ---- CA keys ---- */
 
@@ -251,9 +251,40 @@ static int parse_template_name(
 	return 0;
 }
 
-static int parse_role(
-    const struct yaml_doc *d, json_t *roles, const char *name, struct role *role, struct err *e)
+/* useradd(8): what Debian takes as the name of an account. */
+static bool unix_ok(const char *s)
 {
+	static const char first[] = "abcdefghijklmnopqrstuvwxyz_";
+	static const char rest[] = "abcdefghijklmnopqrstuvwxyz_0123456789-";
+	size_t len = strlen(s);
+
+	return len > 0 && len <= ROLE_UNIX_MAX && strchr(first, s[0]) && strspn(s, rest) == len &&
+	       strcmp(s, "root") != 0;
+}
+
+static int parse_unix(
+    const struct yaml_doc *d, json_t *o, struct tenant *t, struct role *role, struct err *e)
+{
+	const char *s = NULL;
+	int r = yaml_get_str(d, o, "unix", &s, e);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	if (!unix_ok(s))
+		return yaml_fail(d, o, "unix", 0, e, -EINVAL,
+		    "unix: must be the name of a Unix account, not root");
+	for (size_t i = 0; i < t->nroles; i++)
+		if (strcmp(t->role[i].unix_name, s) == 0)
+			return yaml_fail(d, o, "unix", 0, e, -EINVAL,
+			    "unix: %s already stands for role %s", s, t->role[i].name);
+	(void)str_copy(role->unix_name, sizeof role->unix_name, s);
+	return 0;
+}
+
+static int parse_role(
+    const struct yaml_doc *d, json_t *roles, const char *name, struct tenant *t, struct err *e)
+{
+	struct role *role = &t->role[t->nroles++];
 	struct err why = ERR_INIT;
 	json_t *o;
 	int r;
@@ -274,7 +305,7 @@ static int parse_role(
 	         e)) < 0 ||
 	    (r = get_list(d, o, "env", env_pattern_ok, "names, or their beginning and a *",
 	         role->env, e)) < 0 ||
-	    (r = parse_role_numbers(d, o, role, e)) < 0)
+	    (r = parse_role_numbers(d, o, role, e)) < 0 || (r = parse_unix(d, o, t, role, e)) < 0)
 		return r;
 	return 0;
 }
@@ -298,7 +329,7 @@ static int parse_roles(const struct yaml_doc *d, struct tenant *t, struct err *e
 		return err_set(e, -ENOMEM, "no memory for the roles");
 	json_object_foreach(roles, name, v)
 	{
-		if ((r = parse_role(d, roles, name, &t->role[t->nroles++], e)) < 0)
+		if ((r = parse_role(d, roles, name, t, e)) < 0)
 			return r;
 	}
 	return 0;
@@ -384,6 +415,23 @@ void tenant_done(struct tenant *t)
 	}
 	free(t->role);
 	memset(t, 0, sizeof *t);
+}
+
+const struct role *tenant_role_of_unix(const struct tenant *t, const void *user, size_t len)
+{
+	const struct role *same = NULL;
+
+	for (size_t i = 0; i < t->nroles; i++) {
+		const struct role *role = &t->role[i];
+		const char *name = role->unix_name[0] ? role->unix_name : role->name;
+
+		if (strlen(name) != len || memcmp(name, user, len) != 0)
+			continue;
+		if (role->unix_name[0])
+			return role;
+		same = role;
+	}
+	return same;
 }
 
 const struct role *tenant_role(const struct tenant *t, const char *name)

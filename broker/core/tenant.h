@@ -14,6 +14,8 @@
  *       env: [LANG, "LC_*", TERM, "GIT_*"]
  *       channels: 64
  *       lifetime: 8h
+ *       unix: demo-agent             # the Unix account that stands for it where a stock sshd is
+ * the way
  */
 #ifndef POSTERN_CORE_TENANT_H
 #define POSTERN_CORE_TENANT_H
@@ -34,6 +36,7 @@ struct yaml_doc;
 #define TENANT_ROLES_MAX    64
 #define TENANT_ISSUER_MAX   256
 #define ROLE_CHANNELS       64
+#define ROLE_UNIX_MAX       32 /* useradd(8) */
 #define ROLE_CHANNELS_MAX   1024
 #define ROLE_LIFETIME_S     (8 * 3600)
 #define ROLE_LIFETIME_MAX_S (30 * 86400)
@@ -41,8 +44,9 @@ struct yaml_doc;
 struct role {
 	char name[NAME_MAX_LEN + 1];
 	char template_name[NAME_MAX_LEN + 1];
-	unsigned actions;    /* enum grant_action */
-	json_t *credentials; /* array of "jwt:AUDIENCE"; never NULL, as env */
+	char unix_name[ROLE_UNIX_MAX + 1]; /* empty: the role's own name */
+	unsigned actions;                  /* enum grant_action */
+	json_t *credentials;               /* array of "jwt:AUDIENCE"; never NULL, as env */
 	json_t *env;
 	uint32_t channels;
 	int64_t lifetime_s;
@@ -68,5 +72,8 @@ int tenant_parse(const struct yaml_doc *d, const char *name, int dirfd,
     const struct host_config *host, struct tenant *ret, struct err *e);
 void tenant_done(struct tenant *t);
 const struct role *tenant_role(const struct tenant *t, const char *name); /* NULL */
+/* The role for which a Unix account stands: the one that names it; without one, that of the same
+ * name if it names no other account. NULL. */
+const struct role *tenant_role_of_unix(const struct tenant *t, const void *user, size_t len);
 
 #endif
