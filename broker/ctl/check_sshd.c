@@ -55,13 +55,12 @@ static bool fits(const char *want, const char *value)
 
 void check_sshd_text(struct check *k, char *text)
 {
-	char *lines[1024], *save = NULL, name[64], shown[128];
+	char *lines[1024], name[64], shown[128];
 	const char *value;
 	size_t n = 0;
 
-	for (char *l = strtok_r(text, "\n", &save); l && n < ARRAY_LEN(lines);
-	     l = strtok_r(NULL, "\n", &save))
-		lines[n++] = l;
+	while (n < ARRAY_LEN(lines) && (lines[n] = strsep(&text, "\n")))
+		n++;
 	for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
 		value = value_of(lines, n, rules[i].key);
 		(void)snprintf(name, sizeof name, "sshd %s", rules[i].key);
