@@ -1,6 +1,7 @@
 #include "creds/signer.h"
 
 #include <jansson.h>
+#include <linux/capability.h>
 #include <openssl/crypto.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -93,10 +94,16 @@ static int confine(const struct args *a)
 	const struct confine_path path = {(int)a->keys, 1};
 	int abi, r;
 
-	/* basics last of these: a change of uid resets what is dumpable (prctl(2)) */
-	if ((r = confine_ids((uid_t)a->uid, (gid_t)a->gid)) < 0 || (r = confine_caps(0)) < 0 ||
-	    (r = confine_basics()) < 0 || (r = confine_limits(&limits)) < 0 ||
-	    (r = confine_landlock(&path, 1, &abi)) < 0)
+	/* in this order: the bounding set falls while there is CAP_SETPCAP */
+	if ((r = confine_basics()) < 0 ||
+	    (r = confine_caps(UINT64_C(1) << CAP_SETUID | UINT64_C(1) << CAP_SETGID)) < 0 ||
+	    (r = confine_ids((uid_t)a->uid, (gid_t)a->gid)) < 0 || (r = confine_caps(0)) < 0 ||
+	    (r = confine_limits(&limits)) < 0)
+		return r;
+	r = confine_landlock(&path, 1, &abi);
+	if (r == -ENOSYS)
+		log_warn("this kernel has no Landlock: uid and seccomp alone confine the signer");
+	else if (r < 0)
 		return r;
 	return confine_seccomp(filter_signer, ARRAY_LEN(filter_signer));
 }
