@@ -29,25 +29,31 @@ struct backend_usage {
 
 struct backend_ops {
 	const char *name;
-	/* What this host can enforce: a new object {kernel, cgroup: "v2"|"hybrid"|"none", controllers: [...],
-	 * landlock: ABI, seccomp: hex digest of the program, userns, overlay, ...}. */
+	/* What this host can enforce: a new object {kernel, cgroup: "v2"|"hybrid"|"none",
+	 * controllers: [...], landlock: ABI, seccomp: hex digest of the program, userns, overlay,
+	 * ...}. */
 	json_t *(*probe)(struct backend *b);
 	/* Warms whatever a plan of this kind needs (skeleton, spare namespaces). Optional. */
-	int (*prepare)(struct backend *b, const struct plan *p, struct backend_failure *f, struct err *e);
-	/* init_fd (borrowed) becomes init's request socket. *ret_enforced: a new object that names exactly what
-	 * holds for this session. */
+	int (*prepare)(
+	    struct backend *b, const struct plan *p, struct backend_failure *f, struct err *e);
+	/* init_fd (borrowed) becomes init's request socket. *ret_enforced: a new object that names
+	 * exactly what holds for this session. */
 	int (*start)(struct backend *b, const char *session, const struct plan *p, int init_fd,
 	    struct sandbox **ret, json_t **ret_enforced, struct backend_failure *f, struct err *e);
 	pid_t (*pid)(const struct sandbox *s);
-	int (*pidfd)(const struct sandbox *s);           /* readable when init has exited; borrowed */
-	int (*cred_listener)(const struct sandbox *s);   /* borrowed; -1 if the plan has none */
+	int (*pidfd)(const struct sandbox *s);         /* readable when init has exited; borrowed */
+	int (*cred_listener)(const struct sandbox *s); /* borrowed; -1 if the plan has none */
 	/* A pair from the session's own devpts. */
 	int (*open_pty)(struct sandbox *s, int *ret_master, int *ret_slave, struct err *e);
 	int (*freeze)(struct sandbox *s, int on, struct err *e);
 	void (*stat)(struct sandbox *s, struct backend_usage *ret);
 	/* Kills every process. The pidfd becomes readable. */
 	void (*kill)(struct sandbox *s);
-	/* After init has exited: 0 when cgroup, mounts and ids are returned, -EAGAIN to be asked again. */
+	/* Work that nobody waits for, one step of it (spares): 1 if there is more to do, 0 if not
+	 * now. */
+	int (*idle)(struct backend *b);
+	/* After init has exited: 0 when cgroup, mounts and ids are returned, -EAGAIN to be asked
+	 * again. */
 	int (*reap)(struct sandbox *s, struct backend_usage *ret);
 	void (*free)(struct backend *b);
 };

@@ -108,6 +108,10 @@ LIST(daemon_calls, "read", "write", "readv", "writev", "close", "fstat", "newfst
     "sysinfo", "getrusage", "uname", "set_robust_list", "rseq", "getcpu", "close_range");
 
 LIST(pipe_calls, "pipe2", "splice", "tee");
+/* To read its configuration again; Landlock leaves it no other path. */
+LIST(reload_calls, "openat", "openat2");
+/* The watchdog of a worker: gateway/ssh/watchdog.h. */
+LIST(worker_calls, "setitimer");
 LIST(accept_calls, "accept", "accept4");
 /* A directory of one's own, with Landlock around it. */
 LIST(file_calls, "open", "openat", "openat2", "stat", "lstat", "access", "faccessat", "faccessat2",
@@ -365,9 +369,9 @@ static const struct filter filters[] = {
         {DAEMON_RULES(rule_ioctl_daemon)}, 0},
     {"signer", NO(EPERM), {daemon_calls, file_calls}, NULL, daemon_killed,
         {DAEMON_RULES(rule_ioctl_daemon)}, 0},
-    {"listener", NO(EPERM), {daemon_calls, accept_calls}, NULL, daemon_killed,
+    {"listener", NO(EPERM), {daemon_calls, accept_calls, reload_calls}, NULL, daemon_killed,
         {DAEMON_RULES(rule_ioctl_daemon)}, 0},
-    {"worker", NO(EPERM), {daemon_calls, pipe_calls}, NULL, daemon_killed,
+    {"worker", NO(EPERM), {daemon_calls, pipe_calls, worker_calls}, NULL, daemon_killed,
         {DAEMON_RULES(rule_ioctl_daemon)}, 0},
     {"lease", NO(EPERM), {daemon_calls, accept_calls}, NULL, daemon_killed,
         {DAEMON_RULES(rule_ioctl_daemon)}, 0},
@@ -375,8 +379,9 @@ static const struct filter filters[] = {
         {DAEMON_RULES(rule_ioctl_run), {"kill", rule_kill_group}}, 0},
 };
 
-#define RULE(i) ((uint32_t)(1u + (i))) /* not a seccomp action: those of ours have high bits set   \
-	                                */
+#define RULE(i)                                                                                    \
+	((uint32_t)(1u + (i))) /* not a seccomp action: those of ours have high bits set           \
+	                        */
 
 static void set(uint32_t *verdict, const char *call, uint32_t v)
 {

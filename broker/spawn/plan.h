@@ -1,10 +1,10 @@
 /*
- * The plan: everything that spawn needs to build one sandbox, fully resolved by the core. Spawn looks nothing
- * up: what is not in the plan does not happen. JSON, version 1, strict; written by plan_pack() in the
- * core and read again by plan_parse() in spawn, which trusts no field.
+ * The plan: everything that spawn needs to build one sandbox, fully resolved by the core. Spawn
+ * looks nothing up: what is not in the plan does not happen. JSON, version 1, strict; written by
+ * plan_pack() in the core and read again by plan_parse() in spawn, which trusts no field.
  *
- * Descriptors travel beside it (the slots of sandbox.start), never paths that a tenant chose: the one path is
- * the template's root directory, which only the host's configuration can name.
+ * Descriptors travel beside it (the slots of sandbox.start), never paths that a tenant chose: the
+ * one path is the template's root directory, which only the host's configuration can name.
  */
 #ifndef POSTERN_SPAWN_PLAN_H
 #define POSTERN_SPAWN_PLAN_H

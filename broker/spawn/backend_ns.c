@@ -1,0 +1,427 @@
+#include "broker/spawn/backend_ns.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "broker/spawn/backend.h"
+#include "broker/spawn/cgroup.h"
+#include "broker/spawn/enter.h"
+#include "broker/spawn/host.h"
+#include "broker/spawn/idmap.h"
+#include "broker/spawn/rootfs.h"
+#include "broker/spawn/skeleton.h"
+#include "broker/spawn/spare.h"
+#include "filters.h"
+#include "lib/confine.h"
+#include "lib/digest.h"
+#include "lib/err.h"
+#include "lib/landlock_abi.h"
+#include "lib/util.h"
+
+static const char *const namespaces[] = {
+    "user", "mnt", "pid", "net", "uts", "ipc", "cgroup", "time"};
+
+struct ns_backend {
+	struct backend base;
+	struct host host;
+	struct idmap *ids;
+	struct cgroups *cgroups;
+	struct skeletons *skeletons;
+	struct spares spares;
+	int landlock;
+	char seccomp[DIGEST_HEX_LEN + 1];
+	char kernel[128];
+};
+
+struct sandbox {
+	struct ns_backend *b;
+	struct cgroup cgroup;
+	struct spare spare;
+	int pts, pidfd;
+	pid_t pid;
+	bool reaped; /* init has been waited for */
+};
+
+static struct ns_backend *ns_of(struct backend *b)
+{
+	return (struct ns_backend *)(void *)b;
+}
+
+/* ---- what this host can do
+ * ----------------------------------------------------------------------- */
+
+static json_t *controllers(const struct ns_backend *b)
+{
+	json_t *a = json_array();
+
+	for (enum cgroup_controller k = 0; k < CGROUP_CONTROLLERS; k++)
+		if (cgroups_has(b->cgroups, k))
+			(void)json_array_append_new(a, json_string(cgroup_controller_name(k)));
+	return a;
+}
+
+static json_t *ns_probe(struct backend *base)
+{
+	struct ns_backend *b = ns_of(base);
+
+	return json_pack("{s:s,s:s,s:s,s:o,s:i,s:s,s:i,s:i}", "backend", b->base.ops->name,
+	    "kernel", b->kernel, "cgroup", cgroups_kind(b->cgroups), "controllers", controllers(b),
+	    "landlock", b->landlock, "seccomp", b->seccomp, "ids_in_use", (int)idmap_taken(b->ids),
+	    "spares", (int)b->spares.n);
+}
+
+static json_t *namespace_list(void)
+{
+	json_t *a = json_array();
+
+	for (size_t i = 0; i < ARRAY_LEN(namespaces); i++)
+		(void)json_array_append_new(a, json_string(namespaces[i]));
+	return a;
+}
+
+static json_t *limits_of(const struct plan *p)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+	} all[] = {{"memory_bytes", p->memory_bytes}, {"pids", p->pids},
+	    {"cpu_percent", p->cpu_percent}, {"disk_bytes", p->disk_bytes},
+	    {"disk_inodes", p->disk_inodes}, {"open_files", p->open_files}};
+	json_t *o = json_object();
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		if (all[i].value)
+			(void)json_object_set_new(
+			    o, all[i].name, json_integer((json_int_t)all[i].value));
+	return o;
+}
+
+static json_t *enforced(
+    const struct ns_backend *b, const struct plan *p, const struct sandbox *s, bool usr_mapped)
+{
+	return json_pack("{s:s,s:s,s:i,s:s,s:s,s:o,s:o,s:I,s:b}", "backend", b->base.ops->name,
+	    "kernel", b->kernel, "landlock", b->landlock, "seccomp", b->seccomp, "cgroup",
+	    cgroups_kind(b->cgroups), "limits", limits_of(p), "namespaces", namespace_list(),
+	    "idbase", (json_int_t)idmap_base(b->ids, s->spare.block), "usr_mapped", usr_mapped);
+}
+
+/* ---- a sandbox
+ * ----------------------------------------------------------------------------------- */
+
+static int ns_prepare(
+    struct backend *base, const struct plan *p, struct backend_failure *f, struct err *e)
+{
+	struct ns_backend *b = ns_of(base);
+	const struct skeleton *s;
+
+	f->step = "template";
+	return skeleton_get(b->skeletons, p, &s, e);
+}
+
+static int build(struct ns_backend *b, const char *session, const struct plan *p, int init_fd,
+    struct sandbox *s, bool *ret_mapped, struct backend_failure *f, struct err *e)
+{
+	const struct skeleton *skeleton;
+	struct rootfs root = ROOTFS_NONE;
+	int r;
+
+	f->step = "template";
+	if ((r = skeleton_get(b->skeletons, p, &skeleton, e)) < 0)
+		return r;
+	f->step = "namespaces";
+	if ((r = spare_take(&b->spares, &b->host, b->ids, &s->spare, e)) < 0)
+		return r;
+	f->step = "cgroup";
+	if ((r = cgroup_make(b->cgroups, session, p, &s->cgroup, e)) < 0)
+		return r;
+	f->step = "rootfs";
+	if ((r = rootfs_make(
+	         skeleton, p, s->spare.userns, idmap_base(b->ids, s->spare.block), &root, e)) < 0)
+		return r;
+
+	struct enter n = {.host = &b->host,
+	    .skeleton = skeleton,
+	    .rootfs = &root,
+	    .cgroup = &s->cgroup,
+	    .netns = s->spare.netns,
+	    .userns = s->spare.userns,
+	    .init_fd = init_fd,
+	    .hostname = p->role,
+	    .open_files = p->open_files,
+	    .landlock_abi = b->landlock};
+
+	r = enter(&n);
+	cgroup_joined(&s->cgroup);
+	*ret_mapped = root.usr_mapped;
+	if (r < 0) {
+		rootfs_done(&root);
+		f->step = n.step;
+		return err_set(e, r, "%s", strerror(-r));
+	}
+	s->pid = n.pid;
+	s->pidfd = n.pidfd;
+	s->pts = root.pts;
+	rootfs_moved(&root);
+	/* they live on in the sandbox; the listener and the block stay ours */
+	util_close(&s->spare.netns);
+	util_close(&s->spare.userns);
+	if (!p->credentials)
+		util_close(&s->spare.listener);
+	return 0;
+}
+
+/* All but the process, which must have been waited for. */
+static int release(struct sandbox *s)
+{
+	int r;
+
+	util_close(&s->pts);
+	util_close(&s->spare.listener);
+	if ((r = cgroup_remove(s->b->cgroups, &s->cgroup)) < 0)
+		return r;
+	spare_done(&s->spare, s->b->ids);
+	return 0;
+}
+
+static int ns_start(struct backend *base, const char *session, const struct plan *p, int init_fd,
+    struct sandbox **ret, json_t **ret_enforced, struct backend_failure *f, struct err *e)
+{
+	struct ns_backend *b = ns_of(base);
+	struct sandbox *s = calloc(1, sizeof(*s));
+	bool mapped = false;
+	json_t *told;
+	int r;
+
+	f->step = "memory";
+	if (!s)
+		return err_set(e, -ENOMEM, "no memory");
+	*s = (struct sandbox){.b = b,
+	    .cgroup = {.dir = -1, .tasks = {-1, -1, -1}},
+	    .spare = SPARE_NONE,
+	    .pts = -1,
+	    .pidfd = -1};
+	r = build(b, session, p, init_fd, s, &mapped, f, e);
+	if (r < 0) {
+		(void)release(s);
+		free(s);
+		return r;
+	}
+	told = enforced(b, p, s, mapped);
+	if (!told) {
+		s->b->base.ops->kill(s);
+		(void)waitid(P_PIDFD, (id_t)s->pidfd, NULL, WEXITED);
+		(void)release(s);
+		util_close(&s->pidfd);
+		free(s);
+		return err_set(e, -ENOMEM, "no memory");
+	}
+	*ret_enforced = told;
+	*ret = s;
+	return 0;
+}
+
+static pid_t ns_pid(const struct sandbox *s)
+{
+	return s->pid;
+}
+
+static int ns_pidfd(const struct sandbox *s)
+{
+	return s->pidfd;
+}
+
+static int ns_cred_listener(const struct sandbox *s)
+{
+	return s->spare.listener;
+}
+
+/* By descriptor all the way: the slave is opened through its master (TIOCGPTPEER), on the mount
+ * that the sandbox sees as /dev/pts, so `tty` inside has a name to print (CVE-2025-52565: no path
+ * is opened twice). */
+static int ns_open_pty(struct sandbox *s, int *ret_master, int *ret_slave, struct err *e)
+{
+	cleanup_close int master = openat(s->pts, "ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	cleanup_close int slave = -1;
+	int unlock = 0;
+
+	if (master < 0 || ioctl(master, TIOCSPTLCK, &unlock) < 0)
+		return err_set(e, -errno, "ptmx: %m");
+	slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (slave < 0)
+		return err_set(e, -errno, "the slave: %m");
+	*ret_master = steal_fd(&master);
+	*ret_slave = steal_fd(&slave);
+	return 0;
+}
+
+static int ns_freeze(struct sandbox *s, int on, struct err *e)
+{
+	int r = cgroup_freeze(&s->cgroup, on);
+
+	return r < 0 ? err_set(e, r, "cgroup.freeze: %s", strerror(-r)) : 0;
+}
+
+static void ns_stat(struct sandbox *s, struct backend_usage *ret)
+{
+	cgroup_usage(s->b->cgroups, &s->cgroup, ret);
+}
+
+/* Killing pid 1 ends the pid namespace; the cgroup also holds whatever might have come in
+ * otherwise. */
+static void ns_kill(struct sandbox *s)
+{
+	if (s->cgroup.dir >= 0)
+		(void)cgroup_kill(&s->cgroup);
+	if (s->pidfd >= 0)
+		(void)syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
+}
+
+static int ns_reap(struct sandbox *s, struct backend_usage *ret)
+{
+	siginfo_t info = {0};
+	int r;
+
+	if (!s->reaped) {
+		if (waitid(P_PIDFD, (id_t)s->pidfd, &info, WEXITED | WNOHANG) < 0 &&
+		    errno != ECHILD)
+			return -EAGAIN;
+		if (info.si_pid == 0 && errno != ECHILD)
+			return -EAGAIN;
+		s->reaped = true;
+		if (ret)
+			ns_stat(s, ret);
+	}
+	if ((r = release(s)) < 0)
+		return r;
+	util_close(&s->pidfd);
+	free(s);
+	return 0;
+}
+
+static int ns_idle(struct backend *base)
+{
+	struct ns_backend *b = ns_of(base);
+	int r = spare_refill(&b->spares, &b->host, b->ids, NULL);
+
+	return r > 0 && b->spares.n < SPARES_KEPT;
+}
+
+static void ns_free(struct backend *base)
+{
+	struct ns_backend *b = ns_of(base);
+
+	if (b->ids)
+		spares_done(&b->spares, b->ids);
+	skeletons_free(b->skeletons);
+	cgroups_free(b->cgroups);
+	idmap_free(b->ids);
+	host_leave(&b->host);
+	free(b);
+}
+
+static const struct backend_ops ops = {
+    .name = "namespaces",
+    .probe = ns_probe,
+    .prepare = ns_prepare,
+    .start = ns_start,
+    .pid = ns_pid,
+    .pidfd = ns_pidfd,
+    .cred_listener = ns_cred_listener,
+    .open_pty = ns_open_pty,
+    .freeze = ns_freeze,
+    .stat = ns_stat,
+    .kill = ns_kill,
+    .idle = ns_idle,
+    .reap = ns_reap,
+    .free = ns_free,
+};
+
+/* ---- the back end
+ * -------------------------------------------------------------------------------- */
+
+/* With anything but 0, the memory that a child shares with us between clone3 and execve could be
+ * read and written by a process that has the same ids (broker/spawn/enter.h). */
+static int check_dumpable(struct err *e)
+{
+	char c = '?';
+	cleanup_close int fd = open("/proc/sys/fs/suid_dumpable", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, &c, 1) != 1)
+		return err_set(e, -errno, "fs.suid_dumpable: %m");
+	return c == '0' ? 0
+	                : err_set(e, -EPERM, "fs.suid_dumpable is %c: it must be 0 (sysctl)", c);
+}
+
+static void describe(struct ns_backend *b)
+{
+	uint8_t digest[DIGEST_LEN];
+	struct utsname u;
+	int abi = confine_landlock_abi();
+
+	b->landlock = abi < 0 ? 0 : abi > LL_ABI_MAX ? LL_ABI_MAX : abi;
+	digest_sha256(filter_agent, sizeof(filter_agent), digest);
+	hex_encode(b->seccomp, digest, sizeof(digest));
+	if (uname(&u) == 0)
+		(void)snprintf(
+		    b->kernel, sizeof(b->kernel), "%.*s", (int)sizeof(b->kernel) - 1, u.release);
+}
+
+struct backend *backend_ns_new(const struct backend_ns_config *c, struct err *e)
+{
+	struct ns_backend *b = calloc(1, sizeof(*b));
+
+	if (!b) {
+		(void)err_set(e, -ENOMEM, "no memory");
+		return NULL;
+	}
+	b->base.ops = &ops;
+	b->host = (struct host){.root_fd = -1,
+	    .mnt_ns = -1,
+	    .net_ns = -1,
+	    .state_fd = c->state_fd,
+	    .libexec_fd = c->libexec_fd};
+	describe(b);
+	b->ids = idmap_new(c->idbase, c->idcount);
+	if (!b->ids) {
+		(void)err_set(e, -errno, "id range %u+%u: %m", c->idbase, c->idcount);
+		goto fail;
+	}
+	/* cgroups first, while the host's mounts can be seen */
+	if (check_dumpable(e) < 0 || cgroups_open(&b->cgroups, c->instance, e) < 0 ||
+	    host_enter(&b->host, c->state_fd, c->libexec_fd, e) < 0)
+		goto fail;
+	b->skeletons = skeletons_new(&b->host, e);
+	if (!b->skeletons)
+		goto fail;
+	return &b->base;
+fail:
+	ns_free(&b->base);
+	return NULL;
+}
+
+int backend_ns_tie(
+    struct backend *b, const char *session, char *path, unsigned long size, struct err *e)
+{
+	return cgroup_tie(ns_of(b)->cgroups, session, path, size, e);
+}
+
+int backend_ns_untie(struct backend *b, const char *session)
+{
+	return cgroup_untie(ns_of(b)->cgroups, session);
+}
+
+int backend_ns_libexec(const struct backend *b)
+{
+	const struct ns_backend *n = (const struct ns_backend *)(const void *)b;
+
+	return n->host.libexec_fd;
+}

@@ -1,0 +1,61 @@
+/*
+ * Limits and the handle to kill by: a session's cgroup, below postern-INSTANCE in the cgroup that
+ * we run in ourselves, named TENANT/SESSION.
+ *
+ * Pure version 2: one directory; the child starts in it (CLONE_INTO_CGROUP). Hybrid hosts: memory,
+ * pids and cpu are version 1 hierarchies, where the child writes 0 to its `tasks` (a write to
+ * cgroup.procs would cost an RCU grace period each), and version 2, without controllers, is there
+ * to freeze, kill and count by. Which one it is, is found out, controller by controller.
+ */
+#ifndef POSTERN_SPAWN_CGROUP_H
+#define POSTERN_SPAWN_CGROUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/str.h"
+
+enum cgroup_controller { CGROUP_MEMORY, CGROUP_PIDS, CGROUP_CPU, CGROUP_CONTROLLERS };
+
+#define CGROUP_ID_MAX   36 /* a session's name */
+#define CGROUP_PATH_MAX 512
+
+struct cgroups;
+struct err;
+struct plan;
+struct backend_usage;
+
+struct cgroup {
+	char name[NAME_MAX_LEN + 1 + CGROUP_ID_MAX + 1]; /* TENANT/SESSION */
+	int dir;                                         /* version 2; for CLONE_INTO_CGROUP */
+	int tasks[CGROUP_CONTROLLERS];                   /* version 1, until the child has joined */
+	unsigned made;                                   /* hierarchies that hold a directory */
+};
+
+/* Makes postern-INSTANCE, ends and removes what a former spawn left there. */
+int cgroups_open(struct cgroups **ret, const char *instance, struct err *e);
+/* Removes our directories (empty ones), closes. NULL is fine. */
+void cgroups_free(struct cgroups *c);
+const char *cgroups_kind(const struct cgroups *c); /* "v2", "hybrid", "none" */
+bool cgroups_has(const struct cgroups *c, enum cgroup_controller k);
+const char *cgroup_controller_name(enum cgroup_controller k);
+
+/* Nothing is left of a failure. -ENOTSUP: the plan asks for a limit that cannot be enforced here.
+ */
+int cgroup_make(struct cgroups *c, const char *session, const struct plan *p, struct cgroup *ret,
+    struct err *e);
+void cgroup_joined(struct cgroup *g); /* closes the tasks descriptors */
+int cgroup_freeze(struct cgroup *g, bool on);
+int cgroup_kill(struct cgroup *g);
+void cgroup_usage(struct cgroups *c, struct cgroup *g, struct backend_usage *ret);
+/* 0, or -EAGAIN while processes are left. */
+int cgroup_remove(struct cgroups *c, struct cgroup *g);
+
+/* A cgroup without limits that marks the processes of one sshd session. Returns a descriptor of its
+ * cgroup.procs for writing; path[size] is what /proc/PID/cgroup will say after "0::". */
+int cgroup_tie(struct cgroups *c, const char *session, char *path, size_t size, struct err *e);
+/* 0, also if there is none; -EAGAIN while processes are in it. */
+int cgroup_untie(struct cgroups *c, const char *session);
+
+#endif

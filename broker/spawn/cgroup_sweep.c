@@ -1,0 +1,116 @@
+#include "broker/spawn/cgroup_sweep.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "lib/util.h"
+
+#define STEP_MS 5
+
+static void dir_cleanup(DIR **d)
+{
+	if (*d)
+		(void)closedir(*d);
+}
+#define cleanup_dir __attribute__((cleanup(dir_cleanup)))
+
+static int open_file(int dir, const char *name, const char *file, int flags)
+{
+	char path[256];
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s", name, file) >= sizeof(path))
+		return -ENAMETOOLONG;
+	return openat(dir, path, flags | O_CLOEXEC);
+}
+
+int cgroup_write(int dir, const char *name, const char *file, const char *text)
+{
+	cleanup_close int fd = open_file(dir, name, file, O_WRONLY);
+
+	if (fd < 0)
+		return -errno;
+	return write(fd, text, strlen(text)) < 0 ? -errno : 0;
+}
+
+int cgroup_read(int dir, const char *name, const char *file, char *dst, size_t size)
+{
+	cleanup_close int fd = open_file(dir, name, file, O_RDONLY);
+	ssize_t n;
+
+	*dst = '\0';
+	if (fd < 0)
+		return -errno;
+	n = read(fd, dst, size - 1);
+	if (n < 0)
+		return -errno;
+	dst[n] = '\0';
+	return 0;
+}
+
+uint64_t cgroup_value(const char *text, const char *key)
+{
+	size_t n = strlen(key);
+
+	for (const char *p = text; p && *p; p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL)
+		if (strncmp(p, key, n) == 0 && p[n] == ' ')
+			return strtoull(p + n + 1, NULL, 10);
+	return 0;
+}
+
+static DIR *open_dir(int dir, const char *name)
+{
+	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!d && fd >= 0)
+		(void)close(fd);
+	return d;
+}
+
+static bool is_child(const struct dirent *d)
+{
+	return d->d_type == DT_DIR && d->d_name[0] != '.';
+}
+
+/* One pass; true if something is left. */
+static bool pass(int dir, const char *keep, bool with_kill)
+{
+	cleanup_dir DIR *top = open_dir(dir, ".");
+	bool left = false;
+
+	for (struct dirent *t; top && (t = readdir(top));) {
+		if (!is_child(t))
+			continue;
+		bool spare = keep && strcmp(t->d_name, keep) == 0;
+		cleanup_dir DIR *second = open_dir(dir, t->d_name);
+
+		for (struct dirent *s; second && (s = readdir(second));) {
+			if (!is_child(s))
+				continue;
+			if (with_kill && !spare)
+				(void)cgroup_write(dirfd(second), s->d_name, "cgroup.kill", "1");
+			if (unlinkat(dirfd(second), s->d_name, AT_REMOVEDIR) < 0 && !spare)
+				left = true;
+		}
+		if (unlinkat(dir, t->d_name, AT_REMOVEDIR) < 0 && !spare)
+			left = true;
+	}
+	return left;
+}
+
+void cgroup_sweep(int dir, const char *keep, int wait_ms)
+{
+	int64_t end = clock_mono_ns() + (int64_t)wait_ms * 1000000;
+
+	/* a version 1 tree tells nobody when a directory becomes empty, so this looks again */
+	for (bool first = true; pass(dir, keep, first) && clock_mono_ns() < end; first = false)
+		(void)poll(NULL, 0, STEP_MS);
+}

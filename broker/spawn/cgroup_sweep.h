@@ -1,0 +1,22 @@
+/*
+ * Small work on cgroup directories, by descriptor, and the clearing of a whole subtree of ours.
+ */
+#ifndef POSTERN_SPAWN_CGROUP_SWEEP_H
+#define POSTERN_SPAWN_CGROUP_SWEEP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Writes text to dir/name/file (name may be "."). 0 or -errno. */
+int cgroup_write(int dir, const char *name, const char *file, const char *text);
+/* Reads dir/name/file into dst, terminated. 0 or -errno. */
+int cgroup_read(int dir, const char *name, const char *file, char *dst, size_t size);
+/* The number after KEY in text of "KEY N" lines; 0 if it is not there. */
+uint64_t cgroup_value(const char *text, const char *key);
+
+/* Kills (where there is cgroup.kill) and removes all below dir, two levels deep, waiting at most
+ * wait_ms for processes to go. keep: a name on the first level whose directories are removed but
+ * not killed. */
+void cgroup_sweep(int dir, const char *keep, int wait_ms);
+
+#endif

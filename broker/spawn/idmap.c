@@ -1,0 +1,154 @@
+#include "broker/spawn/idmap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/err.h"
+#include "lib/fdio.h"
+#include "lib/util.h"
+
+struct idmap {
+	uint32_t base;
+	unsigned blocks, next, taken;
+	uint8_t busy[IDMAP_BLOCKS_MAX];
+};
+
+struct idmap *idmap_new(uint32_t base, uint32_t count)
+{
+	unsigned blocks = count / IDMAP_BLOCK;
+	struct idmap *m;
+
+	if (blocks < 2 || base == 0 || (uint64_t)base + count > UINT32_MAX) {
+		errno = EINVAL;
+		return NULL;
+	}
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		return NULL;
+	m->base = base;
+	m->blocks = blocks < IDMAP_BLOCKS_MAX ? blocks : IDMAP_BLOCKS_MAX;
+	m->next = 1;
+	return m;
+}
+
+void idmap_free(struct idmap *m)
+{
+	free(m);
+}
+
+int idmap_take(struct idmap *m)
+{
+	for (unsigned i = 1; i < m->blocks; i++) {
+		unsigned b = m->next;
+
+		m->next = b + 1 < m->blocks ? b + 1 : 1;
+		if (!m->busy[b]) {
+			m->busy[b] = 1;
+			m->taken++;
+			return (int)b;
+		}
+	}
+	return -EAGAIN;
+}
+
+void idmap_return(struct idmap *m, int block)
+{
+	if (block <= 0 || (unsigned)block >= m->blocks || !m->busy[block])
+		return;
+	m->busy[block] = 0;
+	m->taken--;
+}
+
+uint32_t idmap_base(const struct idmap *m, int block)
+{
+	return m->base + (uint32_t)block * IDMAP_BLOCK;
+}
+
+unsigned idmap_taken(const struct idmap *m)
+{
+	return m->taken;
+}
+
+static int write_file(const char *path, const char *text)
+{
+	cleanup_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	return write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -errno;
+}
+
+/* The first process of the namespace: waits for its map, then closes the door behind it. */
+static void child(int from_parent, int to_parent)
+{
+	char c;
+
+	if (read(from_parent, &c, 1) == 1 &&
+	    write_file("/proc/sys/user/max_user_namespaces", "0") == 0 &&
+	    write(to_parent, "+", 1) == 1)
+		while (read(from_parent, &c, 1) > 0)
+			; /* until the parent has opened the namespace and closed its end */
+	_exit(0);
+}
+
+static int write_maps(pid_t pid, uint32_t base)
+{
+	static const char *const maps[] = {"uid_map", "gid_map"};
+	char path[64], line[64];
+	int r = 0;
+
+	(void)snprintf(line, sizeof(line), "0 %u %u\n", base, IDMAP_BLOCK);
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(maps); i++) {
+		(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, maps[i]);
+		r = write_file(path, line);
+	}
+	return r;
+}
+
+int idmap_userns(const struct idmap *m, int block, struct err *e)
+{
+	int down[2], up[2], ns = -1, r = 0;
+	char path[64], c = 0;
+	pid_t pid;
+
+	if (pipe2(down, O_CLOEXEC) < 0)
+		return err_set(e, -errno, "pipe: %m");
+	if (pipe2(up, O_CLOEXEC) < 0) {
+		r = -errno;
+		(void)close(down[0]);
+		(void)close(down[1]);
+		return err_set(e, r, "pipe: %s", strerror(-r));
+	}
+	/* a plain fork with CLONE_NEWUSER: nothing of ours is shared with the child */
+	pid =
+	    (pid_t)syscall(SYS_clone, (unsigned long)CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, 0);
+	if (pid == 0) {
+		(void)close(down[1]);
+		(void)close(up[0]);
+		child(down[0], up[1]);
+	}
+	if (pid < 0)
+		r = -errno;
+	(void)close(down[0]);
+	(void)close(up[1]);
+	if (r == 0 && (r = write_maps(pid, idmap_base(m, block))) == 0 &&
+	    (write(down[1], "+", 1) != 1 || read(up[0], &c, 1) != 1))
+		r = -EPROTO;
+	if (r == 0) {
+		(void)snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+		ns = open(path, O_RDONLY | O_CLOEXEC);
+		r = ns < 0 ? -errno : 0;
+	}
+	(void)close(down[1]);
+	(void)close(up[0]);
+	if (pid > 0)
+		(void)waitpid(pid, NULL, 0);
+	return r < 0 ? err_set(e, r, "user namespace: %s", strerror(-r)) : ns;
+}

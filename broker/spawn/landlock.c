@@ -1,0 +1,58 @@
+#include "broker/spawn/landlock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "broker/spawn/skeleton.h"
+#include "lib/landlock_abi.h"
+
+#define READ_RIGHTS                                                                                \
+	(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+/* MAKE_CHAR and MAKE_BLOCK are handled and granted nowhere */
+#define WRITE_RIGHTS                                                                               \
+	(READ_RIGHTS | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |             \
+	    LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_DIR |                         \
+	    LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |                           \
+	    LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_SYM | LL_FS_REFER |             \
+	    LL_FS_TRUNCATE | LL_FS_IOCTL_DEV)
+
+static int allow(int ruleset, const char *path, uint64_t access)
+{
+	struct landlock_path_beneath_attr rule = {.allowed_access = access};
+	int r = 0;
+
+	rule.parent_fd = open(path, O_PATH | O_CLOEXEC);
+	if (rule.parent_fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
+		r = -errno;
+	(void)close(rule.parent_fd);
+	return r;
+}
+
+int landlock_agent(const struct skeleton *s, int abi)
+{
+	struct ll_ruleset_attr attr = {LL_FS_ABI1, 0, 0};
+	int ruleset, r;
+
+	if (abi >= 2)
+		attr.handled_access_fs |= LL_FS_REFER;
+	if (abi >= 3)
+		attr.handled_access_fs |= LL_FS_TRUNCATE;
+	if (abi >= 5)
+		attr.handled_access_fs |= LL_FS_IOCTL_DEV;
+	if (abi >= 6)
+		attr.scoped = LL_SCOPE_ABSTRACT_UNIX | LL_SCOPE_SIGNAL;
+	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+	if (ruleset < 0)
+		return -errno;
+	r = allow(ruleset, "/", READ_RIGHTS & attr.handled_access_fs);
+	for (unsigned i = 0; r == 0 && i < s->writables; i++)
+		r = allow(ruleset, s->writable[i], WRITE_RIGHTS & attr.handled_access_fs);
+	if (r == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
+		r = -errno;
+	(void)close(ruleset);
+	return r;
+}

@@ -1,0 +1,82 @@
+#include "broker/spawn/netns.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/spawn/plan.h"
+#include "lib/err.h"
+#include "lib/util.h"
+
+#define BACKLOG 16
+
+static int lo_up(int sock)
+{
+	struct ifreq ifr = {.ifr_name = "lo"};
+
+	if (ioctl(sock, SIOCGIFFLAGS, &ifr) < 0)
+		return -errno;
+	ifr.ifr_flags = (short)(ifr.ifr_flags | IFF_UP);
+	return ioctl(sock, SIOCSIFFLAGS, &ifr) < 0 ? -errno : 0;
+}
+
+/* /proc/sys/net shows the caller's namespace. Not even root inside could bind port 80 otherwise. */
+static int all_ports(void)
+{
+	cleanup_close int fd =
+	    open("/proc/sys/net/ipv4/ip_unprivileged_port_start", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, "0", 1) != 1)
+		return -errno;
+	return 0;
+}
+
+static int listen_inside(void)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET,
+	    .sin_port = htons(PLAN_CRED_PORT),
+	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	cleanup_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&a, sizeof(a)) < 0 ||
+	    listen(fd, BACKLOG) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
+/* Runs inside the new namespace. */
+static int furnish(int *ret_ns, int *ret_listener)
+{
+	cleanup_close int ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	cleanup_close int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int r, listener;
+
+	if (ns < 0 || sock < 0)
+		return -errno;
+	if ((r = lo_up(sock)) < 0 || (r = all_ports()) < 0 || (r = listener = listen_inside()) < 0)
+		return r;
+	*ret_listener = listener;
+	*ret_ns = steal_fd(&ns);
+	return 0;
+}
+
+int netns_make(int own, int *ret_listener, struct err *e)
+{
+	int ns = -1, r;
+
+	if (unshare(CLONE_NEWNET) < 0)
+		return err_set(e, -errno, "network namespace: %m");
+	r = furnish(&ns, ret_listener);
+	if (setns(own, CLONE_NEWNET) < 0)
+		abort(); /* the loop must not go on in a sandbox's namespace */
+	return r < 0 ? err_set(e, r, "network namespace: %s", strerror(-r)) : ns;
+}

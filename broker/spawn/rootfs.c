@@ -1,0 +1,167 @@
+#include "broker/spawn/rootfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "broker/spawn/skeleton.h"
+#include "broker/spawn/skeleton_etc.h"
+#include "lib/err.h"
+#include "lib/util.h"
+
+#define TTY_GID 5u
+
+/* A clone of the mount at path. idmap < 0: not mapped. */
+static int clone_of(int at, const char *path, uint64_t attr, int idmap)
+{
+	struct mount_attr a = {.attr_set = attr};
+	cleanup_close int fd = open_tree(at, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (idmap >= 0) {
+		a.attr_set |= MOUNT_ATTR_IDMAP;
+		a.userns_fd = (unsigned)idmap;
+	}
+	if (a.attr_set && mount_setattr(fd, "", AT_EMPTY_PATH, &a, sizeof(a)) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
+static int set_text(int fs, const char *key, const char *text)
+{
+	return fsconfig(fs, FSCONFIG_SET_STRING, key, text, 0) < 0 ? -errno : 0;
+}
+
+static int set_number(int fs, const char *key, uint64_t value)
+{
+	char text[32];
+
+	(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+	return set_text(fs, key, text);
+}
+
+static int finish(int fs, unsigned attr)
+{
+	int fd;
+
+	if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -errno;
+	fd = fsmount(fs, FSMOUNT_CLOEXEC, attr);
+	return fd < 0 ? -errno : fd;
+}
+
+static int make_upper(const struct plan *p)
+{
+	cleanup_close int fs = fsopen("tmpfs", FSOPEN_CLOEXEC);
+	int r;
+
+	if (fs < 0)
+		return -errno;
+	if ((r = set_text(fs, "mode", "0755")) < 0 ||
+	    (p->disk_bytes && (r = set_number(fs, "size", p->disk_bytes)) < 0) ||
+	    (p->disk_inodes && (r = set_number(fs, "nr_inodes", p->disk_inodes)) < 0))
+		return r;
+	return finish(fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+}
+
+/* u becomes the root directory of the sandbox, so it belongs to the sandbox's root. */
+static int furnish_upper(int up, uint32_t base)
+{
+	if (mkdirat(up, "u", 0755) < 0 || fchownat(up, "u", base, base, 0) < 0 ||
+	    mkdirat(up, "w", 0700) < 0 || mkdirat(up, "shm", 0700) < 0 ||
+	    fchownat(up, "shm", base, base, 0) < 0 || fchmodat(up, "shm", 01777, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+/* Every terminal belongs to the agent, whoever opens it. */
+static int make_pts(uint32_t base)
+{
+	cleanup_close int fs = fsopen("devpts", FSOPEN_CLOEXEC);
+	int r;
+
+	if (fs < 0)
+		return -errno;
+	if ((r = set_number(fs, "uid", base + AGENT_ID)) < 0 ||
+	    (r = set_number(fs, "gid", base + TTY_GID)) < 0 ||
+	    (r = set_text(fs, "mode", "0620")) < 0 || (r = set_text(fs, "ptmxmode", "0666")) < 0)
+		return r;
+	return finish(fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+}
+
+static int fail(struct err *e, const char *what, int r)
+{
+	if (r == -EINVAL)
+		return err_set(
+		    e, r, "%s: its file system cannot map ids (ext4, xfs and btrfs can)", what);
+	return err_set(e, r, "%s: %s", what, strerror(-r));
+}
+
+static int make_usr(struct rootfs *f, int userns, struct err *e)
+{
+	uint64_t attr = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+
+	f->usr = clone_of(AT_FDCWD, "/usr", attr, userns);
+	f->usr_mapped = f->usr >= 0;
+	/* only how owners look depends on it: said in `enforced` */
+	if (f->usr == -EINVAL)
+		f->usr = clone_of(AT_FDCWD, "/usr", attr, -1);
+	return f->usr < 0 ? fail(e, "/usr", f->usr) : 0;
+}
+
+static int make(const struct skeleton *s, const struct plan *p, int userns, uint32_t base,
+    struct rootfs *f, struct err *e)
+{
+	uint64_t ro = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+	int r;
+
+	if ((f->low = clone_of(AT_FDCWD, s->path, ro, userns)) < 0)
+		return fail(e, "the state directory", f->low);
+	if (s->lower[0] && (f->low2 = clone_of(AT_FDCWD, s->lower, ro, userns)) < 0)
+		return fail(e, p->root_path, f->low2);
+	if (!s->lower[0] && (r = make_usr(f, userns, e)) < 0)
+		return r;
+	if ((f->up = make_upper(p)) < 0)
+		return fail(e, "tmpfs", f->up);
+	if ((r = furnish_upper(f->up, base)) < 0)
+		return fail(e, "tmpfs", r);
+	if ((f->shm = clone_of(f->up, "shm", MOUNT_ATTR_NOEXEC, -1)) < 0)
+		return fail(e, "shm", f->shm);
+	if ((f->pts = make_pts(base)) < 0)
+		return fail(e, "devpts", f->pts);
+	return 0;
+}
+
+int rootfs_make(const struct skeleton *s, const struct plan *p, int userns, uint32_t base,
+    struct rootfs *ret, struct err *e)
+{
+	struct rootfs f = ROOTFS_NONE;
+	int r = make(s, p, userns, base, &f, e);
+
+	if (r < 0) {
+		rootfs_done(&f);
+		return r;
+	}
+	*ret = f;
+	return 0;
+}
+
+void rootfs_moved(struct rootfs *f)
+{
+	util_close(&f->low);
+	util_close(&f->low2);
+	util_close(&f->up);
+	util_close(&f->shm);
+	util_close(&f->usr);
+}
+
+void rootfs_done(struct rootfs *f)
+{
+	rootfs_moved(f);
+	util_close(&f->pts);
+}

@@ -1,0 +1,19 @@
+/*
+ * The synthetic /etc of a sandbox: enough for programs to know who they are and where libraries,
+ * certificates and alternatives lie, and nothing about the host's people.
+ */
+#ifndef POSTERN_SPAWN_SKELETON_ETC_H
+#define POSTERN_SPAWN_SKELETON_ETC_H
+
+#include <stdbool.h>
+
+struct err;
+
+#define AGENT_ID 1000u
+#define INIT_ID  65534u /* nobody: pid 1, another than the agent */
+
+/* root: where the files come from (the host, or a template's directory); whole: nothing of root's
+ * own /etc will be visible beneath, so copy what is needed. at: the skeleton. */
+int skeleton_etc(int root, bool whole, int at, const char *role, struct err *e);
+
+#endif
