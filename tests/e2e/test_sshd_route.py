@@ -1,0 +1,453 @@
+#!/usr/bin/python3
+"""A stock sshd as the way in: Debian's own, with the delivered drop-in and PAM lines, and the whole of Postern."""
+import os, sys
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+
+import fcntl, pty, re, select, signal, struct, tempfile, termios, time
+
+import proc
+from postern import Postern, close_all, run, until
+from sshd import Sshd
+from tap import main, rule
+
+ACCOUNTS = {"demo-agent": "agent", "other-agent": "agent", "nobody-agent": "agent"}
+DENIED = b"postern: denied: "
+
+
+class Route:
+    """A running Postern whose roles name Unix accounts, and an sshd in front of it."""
+
+    def __init__(self):
+        self.p = Postern()
+        self.d = None
+        try:
+            for tenant in ("demo", "other"):
+                self.name_account(tenant)
+            r = self.p.postern("reload")
+            assert r.code == 0, r
+            self.d = Sshd(self.p, ACCOUNTS)
+            self.keys = {"alice": self.p.cert("alice"), "olga": self.p.cert("olga", ca="other")}
+        except BaseException:
+            self.close()
+            raise
+
+    def name_account(self, tenant):
+        path = f"{self.p.state}/etc/tenants/{tenant}.yaml"
+        with open(path) as f:
+            text = f.read()
+        new = re.sub(r"(?m)^( +)agent:[ \t]*\n", rf"\1agent:\n\1  unix: {tenant}-agent\n", text, count=1)
+        assert new != text, text
+        with open(path, "w") as f:
+            f.write(new)
+
+    def log_tail(self, n=30):
+        return "\n".join(["sshd:", self.d.log_tail(n) if self.d else "", "postern:", self.p.log_tail(n)])
+
+    def sessions(self):
+        return [s["session"] for s in self.p.sessions()]
+
+    def all_gone(self, timeout=3.0):
+        until(lambda: f"{self.p.sessions()} {self.p.sandbox_pids()}",
+              lambda: not self.p.sessions() and not self.p.sandbox_pids(), timeout)
+
+    def stop(self):
+        if self.d:
+            self.d.close()
+            self.d = None
+        return self.p.stop()
+
+    def leftovers(self):
+        return self.p.leftovers()
+
+    def close(self):
+        if self.d:
+            self.d.close()
+        self.p.close()
+
+
+class Held:
+    """A connection with `cat` running in its sandbox."""
+
+    def __init__(self, d, user="demo-agent", key="alice", opts=()):
+        self.p = d.ssh_open("echo $$ here; exec cat", user=user, key=key, opts=opts)
+        line = self.p.stdout.readline()
+        assert line.endswith(b" here\n"), (line, self.p.stderr.read())
+
+    def answers(self, text=b"still\n"):
+        self.p.stdin.write(text)
+        self.p.stdin.flush()
+        assert select.select([self.p.stdout], [], [], 5)[0], "no answer"
+        return self.p.stdout.readline() == text
+
+    def ended(self, timeout=3):
+        return self.p.wait(timeout)
+
+    def close(self):
+        close_all(self.p)
+
+
+def refused(r, why=b""):
+    """By Postern, with its reason, and nothing ran."""
+    assert r.code == 254 and DENIED in r.out + r.err and why in r.out + r.err, r
+    assert b"ran" not in r.out.splitlines(), r
+
+
+# ---- the way in ----
+
+@rule
+def a_command_runs_in_a_sandbox(t):
+    r = t.d.ssh("echo out; echo err >&2; id -u; cat /proc/1/comm; pwd; exit 7")
+    assert r.code == 7 and r.err == b"err\n", r
+    out = r.text.split()
+    assert out[:2] == ["out", "1000"] and "sshd" not in out and "systemd" not in out, r
+    t.all_gone()
+
+
+@rule
+def nothing_of_the_host_is_in_it(t):
+    with tempfile.NamedTemporaryFile(prefix="postern-mark-") as f:
+        r = t.d.ssh(f"ls {f.name} /run/postern /run/sshd 2>&1; ls /proc | grep -c '^[0-9]'; ls -l /proc/self/fd")
+    assert "pam.sock" not in r.text and r.text.count("No such file") == 3, r
+    assert "socket:" not in r.text, r  # sshd's socketpairs stay outside
+
+
+@rule
+def bytes_on_stdin_come_back_whole(t):
+    data = os.urandom(3 << 20)
+    r = t.d.ssh("cat", input=data)
+    assert r.code == 0 and r.out == data, (r.code, len(r.out), r.err)
+
+
+@rule
+def a_shell_without_a_command(t):
+    r = t.d.ssh(input=b"echo in $((6*7))\nexit 5\n", flags=("-T",))
+    assert r.code == 5 and b"in 42" in r.out, r
+
+
+@rule
+def a_terminal_with_its_size(t):
+    argv = t.d.argv("tty; stty size; echo TERM=$TERM; read x; stty size; exit 6", flags=("-tt",))
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.environ["TERM"] = "vt220"
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 101, 0, 0))
+        os.execvp(argv[0], argv)
+    seen = b""
+
+    def expect(text):
+        nonlocal seen
+        while text not in seen:
+            assert select.select([fd], [], [], 10)[0], seen
+            seen += os.read(fd, 4096)
+
+    expect(b"TERM=vt220")
+    assert b"/dev/pts/" in seen and b"33 101" in seen, seen
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 150, 0, 0))
+    os.kill(pid, signal.SIGWINCH)
+    time.sleep(0.3)  # the change has to pass two programs before the line that asks for it
+    os.write(fd, b"\n")
+    expect(b"50 150")
+    try:
+        while os.read(fd, 4096):
+            pass
+    except OSError:
+        pass
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 6
+    os.close(fd)
+
+
+@rule
+def sftp_and_both_kinds_of_scp(t):
+    with tempfile.TemporaryDirectory() as d:
+        with open(d + "/one", "wb") as f:
+            f.write(os.urandom(300000))
+        opts = [*t.d.options(), "-P", str(t.d.port)]
+        batch = f"put {d}/one there\nget there {d}/two\nbye\n".encode()
+        r = run(["sftp", *opts, "-b", "-", "demo-agent@127.0.0.1"], batch)
+        assert r.code == 0, r
+        assert open(d + "/one", "rb").read() == open(d + "/two", "rb").read()
+        with t_master(t, d) as path:
+            for n, flags in enumerate(([], ["-O"])):
+                to = f"demo-agent@127.0.0.1:/tmp/f{n}"
+                r = run(["scp", *flags, *opts, "-o", f"ControlPath={path}", d + "/one", to])
+                assert r.code == 0, r
+                r = run(["scp", *flags, *opts, "-o", f"ControlPath={path}", to, f"{d}/back{n}"])
+                assert r.code == 0, r
+                assert open(d + "/one", "rb").read() == open(f"{d}/back{n}", "rb").read()
+
+
+class t_master:
+    """A connection that others share."""
+
+    def __init__(self, t, directory):
+        self.t, self.path = t, directory + "/m"
+
+    def __enter__(self):
+        r = self.t.d.ssh(flags=("-M", "-N", "-f", "-S", self.path))
+        assert r.code == 0, r
+        return self.path
+
+    def __exit__(self, *_):
+        run(["ssh", "-S", self.path, "-O", "exit", "x"])
+
+
+@rule
+def one_connection_is_one_sandbox(t):
+    with tempfile.TemporaryDirectory() as d, t_master(t, d) as path:
+        share = [f"ControlPath={path}"]
+        assert t.d.ssh("echo kept > /tmp/mine", opts=share).code == 0
+        r = t.d.ssh("cat /tmp/mine", opts=share)
+        assert r.out == b"kept\n", r
+        assert len(t.sessions()) == 1, t.sessions()
+        many = [t.d.ssh_open(f"cat /tmp/mine; sleep 0.2; exit {n}", opts=share) for n in range(8)]
+        for n, q in enumerate(many):
+            out, err = q.communicate(timeout=20)
+            assert (q.returncode, out) == (n, b"kept\n"), (n, q.returncode, out, err)
+        assert len(t.sessions()) == 1, t.sessions()
+    t.all_gone()
+
+
+@rule
+def a_missing_command_gives_127_and_a_signal_its_own_end(t):
+    r = t.d.ssh("no-such-command-here")
+    assert r.code == 127 and b"not found" in r.err, r
+    r = t.d.ssh("kill -TERM $$", flags=("-v",))
+    assert r.code == 255 and b"exit-signal" in r.err, r
+
+
+@rule
+def nothing_can_be_forwarded(t):
+    r = t.d.ssh(flags=("-W", f"127.0.0.1:{t.p.port}"))
+    assert r.code == 255 and b"SSH-2.0" not in r.out, r
+    r = t.d.ssh("echo SOCK=$SSH_AUTH_SOCK DISPLAY=$DISPLAY", flags=("-A", "-X"))
+    assert r.code == 0 and b"SOCK= DISPLAY=\n" in r.out, r
+
+
+@rule
+def the_log_has_it(t):
+    before = len(t.p.records())
+    assert t.d.ssh("echo a mark of its own").code == 0
+    text = str(t.p.records()[before:])
+    assert "a mark of its own" in text and "demo" in text, text
+    assert t.p.postern("audit", "verify").code == 0
+
+
+# ---- two at once ----
+
+@rule
+def two_connections_of_one_account_are_not_confused(t):
+    a, b = Held(t.d), Held(t.d)
+    try:
+        assert len(t.sessions()) == 2, t.sessions()
+        assert a.answers() and b.answers()
+        assert len(t.d.monitors("demo-agent")) == 2
+        a.close()
+        until("the first session's end", lambda: len(t.sessions()) == 1)
+        assert b.answers()
+    finally:
+        a.close()
+        b.close()
+    t.all_gone()
+
+
+@rule
+def two_tenants_are_not_confused(t):
+    a, b = Held(t.d), Held(t.d, user="other-agent", key=t.keys["olga"])
+    try:
+        tenants = sorted(s["tenant"] for s in t.p.sessions())
+        assert tenants == ["demo", "other"], tenants
+        assert a.answers() and b.answers()
+    finally:
+        a.close()
+        b.close()
+    t.all_gone()
+
+
+# ---- the end ----
+
+@rule
+def the_end_of_the_connection_ends_the_sandbox(t):
+    a = Held(t.d)
+    assert t.p.sandbox_pids()
+    a.p.kill()
+    t.all_gone()
+    a.close()
+
+
+@rule
+def the_death_of_sshds_process_ends_the_sandbox(t):
+    a = Held(t.d)
+    try:
+        (monitor,) = t.d.monitors("demo-agent")
+        proc.kill(monitor)
+        t.all_gone()
+        a.ended()
+        # and nothing of the login stays on the host
+        until(lambda: str([proc.argv(q) for q in t.d.pids()]),
+              lambda: not t.d.titled("demo-agent|postern-run"))
+    finally:
+        a.close()
+
+
+@rule
+def an_operator_ends_it(t):
+    a = Held(t.d)
+    try:
+        (sid,) = t.sessions()
+        r = t.p.postern("kill", sid)
+        assert r.code == 0, r
+        a.ended()
+        t.all_gone()
+    finally:
+        a.close()
+
+
+@rule
+def no_cgroup_of_a_session_is_left(t):
+    assert t.d.ssh("true").code == 0
+    t.all_gone()
+    tied = [m for q in t.d.pids() for m in [open(f"/proc/{q}/cgroup").read()] if t.p.instance and t.p.instance in m]
+    assert not tied, tied
+
+
+# ---- no way in ----
+
+@rule
+def sshd_refuses_what_is_not_a_good_certificate(t):
+    cases = {
+        "no principal of the role": t.p.cert("elsewhere", principals="builder"),
+        "expired": t.p.cert("late", valid="-2h:-1h"),
+        "a plain key": t.p.key("plain"),
+        "unknown CA": t.p.cert("stranger", ca=t.p.key("strange-ca")),
+    }
+    for what, key in cases.items():
+        r = t.d.ssh("echo ran", key=key)
+        assert r.code == 255 and b"Permission denied" in r.err, (what, r)
+    assert not t.sessions()
+
+
+@rule
+def the_core_refuses_what_sshd_lets_in(t):
+    before = len(t.p.records())
+    # the same principal, another tenant's CA
+    refused(t.d.ssh("echo ran", key=t.keys["olga"]), b"demo-agent")
+    # an account that stands for no role
+    refused(t.d.ssh("echo ran", user="nobody-agent"), b"nobody-agent")
+    # no sftp, no shell either
+    r = run(["sftp", *t.d.options(t.keys["olga"]), "-P", str(t.d.port), "-b", "-", "demo-agent@127.0.0.1"], b"ls\n")
+    assert r.code != 0, r
+    refused(t.d.ssh(input=b"echo ran\n", key=t.keys["olga"], flags=("-T",)))
+    text = str(t.p.records()[before:])
+    assert "nobody-agent" in text, text
+    assert not t.sessions() and not t.p.sandbox_pids()
+
+
+@rule
+def a_plain_key_that_sshd_takes_is_refused(t):
+    key = t.p.key("plain")
+    with Other(t, conf=lambda c: c.replace("AuthorizedKeysFile none", "AuthorizedKeysFile /etc/postern/sshd/keys"),
+               keys=[open(key + ".pub").read()]) as d:
+        refused(d.ssh("echo ran", key=key), b"not authenticated by a certificate")
+        assert d.ssh("echo good").code == 0  # the same sshd, with a certificate
+
+
+@rule
+def a_password_is_refused(t):
+    def conf(c):
+        return c.replace("AuthenticationMethods publickey", "AuthenticationMethods password").replace(
+            "PasswordAuthentication no", "PasswordAuthentication yes")
+    with Other(t, conf=conf) as d:
+        r = d.ssh_password("echo ran")
+        assert r.code in (254, 255) and b"ran" not in r.out, r
+        assert "denied: user" in d.log_tail(60) or DENIED in r.out + r.err or b"denied" in r.err, d.log_tail(60)
+
+
+@rule
+def two_methods_are_refused(t):
+    def conf(c):
+        return c.replace("AuthenticationMethods publickey", "AuthenticationMethods publickey,password").replace(
+            "PasswordAuthentication no", "PasswordAuthentication yes")
+    with Other(t, conf=conf) as d:
+        r = d.ssh_password("echo ran", key="alice")
+        assert r.code in (254, 255) and b"ran" not in r.out, r
+
+
+@rule
+def without_pam_nothing_runs(t):
+    with Other(t, conf=lambda c: c.replace("UsePAM yes", "UsePAM no")) as d:
+        refused(d.ssh("echo ran"))
+
+
+@rule
+def with_a_pam_stack_that_forgets_us_nothing_runs(t):
+    with Other(t, pam=lambda c: "") as d:
+        refused(d.ssh("echo ran"))
+    # asked, but not obeyed
+    with Other(t, pam=lambda c: c.replace("requisite ", "optional  ")) as d:
+        refused(d.ssh("echo ran", key=t.keys["olga"]))
+
+
+@rule
+def people_are_not_affected(t):
+    """Who is not in the group logs in as before."""
+    key = t.p.key("person")
+    with Other(t, conf=lambda c: c + "AuthorizedKeysFile /etc/postern/sshd/keys\n", keys=[open(key + ".pub").read()],
+               outside=("nobody-agent",)) as d:
+        r = d.ssh("echo ran; id -un", user="nobody-agent", key=key)
+        assert r.code == 0 and r.out == b"ran\nnobody-agent\n", (r, d.log_tail())
+        refused(d.ssh("echo ran", user="demo-agent", key=t.keys["olga"]))
+
+
+@rule
+def postern_run_outside_a_session_is_refused(t):
+    uid = t.d.uids["demo-agent"]
+    held = Held(t.d)  # somebody of the same uid is inside
+    try:
+        r = run(["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups",
+                 f"{os.environ.get('BUILD', 'build')}/libexec/postern/postern-run", "--socket",
+                 t.p.state + "/run/run.sock"], env={"SSH_ORIGINAL_COMMAND": "echo ran"})
+        refused(r)
+        assert held.answers()
+    finally:
+        held.close()
+    t.all_gone()
+
+
+@rule
+def a_dead_broker_lets_nobody_in(t):
+    with tempfile.TemporaryDirectory() as empty:
+        os.chmod(empty, 0o755)
+        with Other(t, sockets=empty) as d:
+            refused(d.ssh("echo ran"), b"the broker cannot be reached")
+
+
+@rule
+def a_broker_that_hangs_lets_nobody_in_and_makes_no_session_later(t):
+    core = t.p.daemon("core")
+    os.kill(core, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        refused(t.d.ssh("echo ran"), b"does not answer")
+        assert 4 < time.monotonic() - began < 9
+    finally:
+        os.kill(core, signal.SIGCONT)
+    t.all_gone(10)
+    until("a login afterwards", lambda: t.d.ssh("true").code == 0, 10, 0.2)
+    t.all_gone()
+
+
+class Other:
+    """Another sshd for one rule."""
+
+    def __init__(self, t, outside=(), **kw):
+        self.d = Sshd(t.p, ACCOUNTS, outside=outside, **kw)
+
+    def __enter__(self):
+        return self.d
+
+    def __exit__(self, *_):
+        self.d.close()
+
+
+main(Route)
