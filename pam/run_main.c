@@ -144,12 +144,14 @@ static int report(const struct relay_end *end, int errors)
 {
 	if (end->denied)
 		return denied(errors, &end->why);
-	if (end->failed)
-		(void)dprintf(errors, "postern: %s\n",
-		    strerrordesc_np(end->failed) ? strerrordesc_np(end->failed)
-		                                 : "the command cannot be run");
+	if (end->failed) {
+		const char *why = strerrordesc_np(end->failed);
+
+		(void)dprintf(errors, "postern: cannot run the command: %s\n",
+		    why ? why : "an unknown error");
+	}
 	if (end->lost) {
-		say(errors, "postern: the session has ended");
+		say(errors, "postern: session ended: the sandbox is gone");
 		return LOST_STATUS;
 	}
 	return end->signo ? end_by_signal(end->signo) : end->exit;
