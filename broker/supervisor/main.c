@@ -229,9 +229,10 @@ int main(int argc, char **argv)
 		log_error("%s", err_text(&e));
 		return 1;
 	}
-	for (size_t i = 0; i < CHILD_ROLES; i++)
+	for (size_t i = 0; i < CHILD_ROLES && s.stage == 0; i++)
 		child_start(&s.child[i]);
-	(void)loop_run(s.loop);
+	if (!stop_done(&s) && loop_run(s.loop) < 0)
+		s.exit_status = 1;
 	finish(&s);
 	log_info("stopped");
 	return s.exit_status;

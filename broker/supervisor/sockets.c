@@ -6,6 +6,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -24,11 +25,12 @@
 static int split(const char *where, char *host, size_t size, const char **ret_port, struct err *e)
 {
 	const char *colon = strrchr(where, ':');
+	uint64_t number;
 	char text[128];
 	size_t n;
 
 	str_escape(text, sizeof text, where, strlen(where));
-	if (!colon || !colon[1])
+	if (!colon || str_to_u64(colon + 1, 0, 65535, &number) < 0)
 		return err_set(e, -EINVAL, "\"%s\" is not HOST:PORT", text);
 	n = (size_t)(colon - where);
 	if (n >= 2 && where[0] == '[' && where[n - 1] == ']') {

@@ -89,6 +89,11 @@ void stop_progress(struct supervisor *s)
 		loop_stop(s->loop);
 }
 
+bool stop_done(const struct supervisor *s)
+{
+	return s->stage == DONE;
+}
+
 static void on_stage_timer(struct loop *l, void *arg)
 {
 	struct supervisor *s = arg;

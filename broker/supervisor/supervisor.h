@@ -109,6 +109,7 @@ void workers_tell(const struct workers *w, json_t *processes); /* appends for st
 /* ---- stop.c ---- */
 void stop_begin(struct supervisor *s, int exit_status);
 void stop_progress(struct supervisor *s); /* after each exit */
+bool stop_done(const struct supervisor *s);
 
 /* ---- main.c ---- */
 void supervisor_ready(struct supervisor *s); /* a child has sent `ready` */
