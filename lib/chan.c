@@ -40,6 +40,7 @@ struct kept {
 struct chan {
 	int fd;
 	unsigned self, peer, phase;
+	bool gone; /* the peer takes no more; what it had said may still be read */
 	uint64_t last_id;
 	struct record *first, **last;
 	size_t queued, queued_fds;
@@ -103,13 +104,18 @@ static struct record *record_pop(struct chan *c)
 	return q;
 }
 
+static void drop_queue(struct chan *c)
+{
+	while (c->first)
+		record_free(record_pop(c));
+}
+
 /* The peer sees a close; what it was still owed is dropped. What chan_call() kept aside came before
  * and may still be read. */
 static void shut(struct chan *c)
 {
 	util_close(&c->fd);
-	while (c->first)
-		record_free(record_pop(c));
+	drop_queue(c);
 }
 
 void chan_free(struct chan *c)
@@ -216,6 +222,19 @@ static int prepare(
 	return msg_encode(b, type, id, body, nfds, &c->why) < 0 ? -EINVAL : 0;
 }
 
+/* A peer that has gone may have said something first, so then the descriptor stays open for
+ * reading. */
+static int send_failed(struct chan *c, int r)
+{
+	if (r == -EPIPE) {
+		c->gone = true;
+		drop_queue(c);
+		return r;
+	}
+	shut(c);
+	return r == -ENOBUFS ? r : -EPIPE;
+}
+
 int chan_send(
     struct chan *c, const char *type, uint64_t id, json_t *body, const int *fds, size_t nfds)
 {
@@ -230,7 +249,7 @@ int chan_send(
 		owned = json_object();
 	if ((r = prepare(c, &b, type, id, owned, nfds)) < 0)
 		return r;
-	if (c->fd < 0)
+	if (c->fd < 0 || c->gone)
 		return -EPIPE;
 	r = c->first ? -EAGAIN : seqpacket_send(c->fd, b.data, b.len, fds, nfds);
 	if (r == -EAGAIN)
@@ -239,8 +258,7 @@ int chan_send(
 		return 0;
 	if (r == -EBADF) /* not one of the caller's descriptors */
 		return err_set(&c->why, -EINVAL, "%s: not a descriptor", type);
-	shut(c);
-	return r == -ENOBUFS ? r : -EPIPE;
+	return send_failed(c, r);
 }
 
 bool chan_wants_write(const struct chan *c)
@@ -250,7 +268,7 @@ bool chan_wants_write(const struct chan *c)
 
 int chan_flush(struct chan *c)
 {
-	if (c->fd < 0)
+	if (c->fd < 0 || c->gone)
 		return -EPIPE;
 	while (c->first) {
 		const struct record *q = c->first;
@@ -258,10 +276,8 @@ int chan_flush(struct chan *c)
 
 		if (r == -EAGAIN)
 			return 0;
-		if (r < 0) {
-			shut(c);
-			return -EPIPE;
-		}
+		if (r < 0)
+			return send_failed(c, r);
 		record_free(record_pop(c));
 	}
 	return 0;

@@ -42,8 +42,9 @@ uint64_t chan_next_id(struct chan *c); /* 1, 2, ...: for questions */
 
 /* Queues and tries to send. Takes over body (dropped in every case); descriptors stay the caller's
  * (they are duplicated if the message has to wait). body may be NULL for a type without fields.
- * 0; -EPIPE when the peer is gone; -ENOBUFS when the queue is full (the chan is then shut down);
- * -EINVAL for a message against the table, with the reason in chan_why(). */
+ * 0; -EPIPE when the peer is gone (what it had said before can still be received); -ENOBUFS when
+ * the queue is full (the chan is then shut down); -EINVAL for a message against the table, with the
+ * reason in chan_why(). */
 int chan_send(
     struct chan *c, const char *type, uint64_t id, json_t *body, const int *fds, size_t nfds);
 const char *chan_why(

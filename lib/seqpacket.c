@@ -37,7 +37,9 @@ int seqpacket_send(int fd, const void *data, size_t len, const int *fds, size_t 
 	do
 		n = sendmsg(fd, &h, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : 0;
+	if (n >= 0)
+		return 0;
+	return errno == ECONNRESET ? -EPIPE : -errno;
 }
 
 static void collect_fds(struct seqpacket *p, struct msghdr *h)
@@ -64,12 +66,6 @@ static void close_all(struct seqpacket *p)
 	p->nfds = 0;
 }
 
-/* A reset is a close like any other. */
-static int result(int error)
-{
-	return error == ECONNRESET || error == EPIPE ? 0 : -error;
-}
-
 /* Takes one record of at most size bytes; 1, 0 or -errno. */
 static int take(int fd, void *data, size_t size, struct seqpacket *p)
 {
@@ -84,7 +80,7 @@ static int take(int fd, void *data, size_t size, struct seqpacket *p)
 		n = recvmsg(fd, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
-		return result(errno);
+		return -errno;
 	collect_fds(p, &h);
 	p->len = (size_t)n;
 	if (n > 0 && !(h.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
@@ -100,12 +96,14 @@ int seqpacket_recv(int fd, size_t max, struct seqpacket *ret)
 	ssize_t size;
 	int r;
 
-	/* its size first, so that nobody needs a large buffer while idle */
+	/* Its size first, so that nobody needs a large buffer while idle. A peer that closed
+	 * without reading all of ours leaves ECONNRESET, told once, in front of what it had sent.
+	 */
 	do
 		size = recv(fd, NULL, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
-	while (size < 0 && errno == EINTR);
+	while (size < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (size < 0)
-		return result(errno);
+		return -errno;
 	if (size > 0 && (size_t)size <= max)
 		room = (size_t)size;
 	cleanup_free uint8_t *data = malloc(room);

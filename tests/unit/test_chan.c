@@ -88,6 +88,37 @@ static void sending_to_a_closed_peer_raises_no_signal(void **state)
 	chan_free(p->a);
 	p->a = NULL;
 	assert_int_equal(send_probe(p->b, 1), -EPIPE);
+	assert_int_equal(send_probe(p->b, 1), -EPIPE);
+	assert_int_equal(chan_flush(p->b), -EPIPE);
+	assert_int_equal(chan_pair_expect(p->b, "", 0), 0);
+	assert_int_equal(chan_fd(p->b), -1);
+}
+
+/* Whoever leaves without reading all of ours leaves a reset in front of its last words. */
+static void last_words_are_heard(void **state)
+{
+	struct chan_pair *p = *state;
+
+	assert_int_equal(send_probe(p->b, 1), 0);
+	assert_int_equal(
+	    chan_send(p->a, "sandbox.listing", 7, json_pack("{s:[]}", "sessions"), NULL, 0), 0);
+	chan_free(p->a);
+	p->a = NULL;
+	assert_int_equal(chan_pair_expect(p->b, "sandbox.listing", 7), 1);
+	assert_int_equal(chan_pair_expect(p->b, "", 0), 0);
+}
+
+static void last_words_are_heard_after_a_failed_send(void **state)
+{
+	struct chan_pair *p = *state;
+
+	assert_int_equal(
+	    chan_send(p->a, "sandbox.listing", 7, json_pack("{s:[]}", "sessions"), NULL, 0), 0);
+	chan_free(p->a);
+	p->a = NULL;
+	assert_int_equal(send_probe(p->b, 1), -EPIPE);
+	assert_int_equal(chan_pair_expect(p->b, "sandbox.listing", 7), 1);
+	assert_int_equal(chan_pair_expect(p->b, "", 0), 0);
 	assert_int_equal(chan_fd(p->b), -1);
 }
 
@@ -157,6 +188,22 @@ static void a_full_socket_queues_and_flushes_in_order(void **state)
 		assert_int_equal(chan_flush(p->a), 0);
 	}
 	assert_false(chan_wants_write(p->a));
+}
+
+static void nothing_overtakes_what_is_queued(void **state)
+{
+	struct chan_pair *p = *state;
+	uint64_t sent = 0;
+
+	while (!chan_wants_write(p->b))
+		assert_int_equal(send_probe(p->b, ++sent), 0);
+	/* now there is room again, but the queue comes first */
+	for (uint64_t id = 1; id <= sent / 2; id++)
+		assert_int_equal(chan_pair_expect(p->a, "probe", id), 1);
+	assert_int_equal(send_probe(p->b, ++sent), 0);
+	assert_int_equal(chan_flush(p->b), 0);
+	for (uint64_t id = (sent - 1) / 2 + 1; id <= sent; id++)
+		assert_int_equal(chan_pair_expect(p->a, "probe", id), 1);
 }
 
 static void a_peer_that_does_not_read_is_dropped(void **state)
@@ -246,9 +293,12 @@ int main(void)
 	    T(carries_descriptors_cloexec),
 	    T(tells_that_the_peer_has_closed),
 	    T(sending_to_a_closed_peer_raises_no_signal),
+	    T(last_words_are_heard),
+	    T(last_words_are_heard_after_a_failed_send),
 	    T(sends_nothing_against_the_table),
 	    T(the_kernel_refuses_descriptors_where_none_may_come),
 	    T(a_full_socket_queues_and_flushes_in_order),
+	    T(nothing_overtakes_what_is_queued),
 	    T(a_peer_that_does_not_read_is_dropped),
 	    T(waiting_descriptors_are_bounded),
 	    T(carries_the_largest_record),

@@ -53,12 +53,16 @@ static int child_landlock_paths(void)
 	int rw = openat(dir, "rw", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int file = openat(dir, "file", O_RDONLY | O_CLOEXEC);
 	const struct confine_path paths[] = {{ro, 0}, {rw, 1}, {file, 0}};
+	char path[64];
+	int abi = 0;
 
 	CHECK(dir >= 0 && ro >= 0 && rw >= 0 && file >= 0);
 	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-	CHECK(confine_landlock(paths, 3, NULL) == 0);
+	(void)snprintf(path, sizeof path, "%s/ro/f", dir_name);
+	CHECK(confine_landlock(paths, 3, &abi) == 0);
 	CHECK(open_in(ro, "f", O_RDONLY) == 0);
 	CHECK(open_in(ro, "f", O_WRONLY) == -EACCES);
+	CHECK(abi < 3 || (truncate(path, 0) < 0 && errno == EACCES));
 	CHECK(open_in(ro, "new", O_WRONLY | O_CREAT) == -EACCES);
 	CHECK(unlinkat(ro, "f", 0) < 0 && errno == EACCES);
 	CHECK(open_in(rw, "new", O_WRONLY | O_CREAT) == 0);

@@ -251,6 +251,11 @@ static void refuses_records_beyond_their_size(void **state)
 	assert_int_equal(
 	    msg_decode(&m, MSG_WORKER, MSG_CORE, MSG_PHASE_OPEN, big, MSG_MAX + 1, NULL, 0, &why),
 	    -EMSGSIZE);
+	/* and that before anything tries to parse it */
+	memset(big, '[', sizeof big);
+	assert_int_equal(
+	    msg_decode(&m, MSG_WORKER, MSG_CORE, MSG_PHASE_OPEN, big, MSG_MAX + 1, NULL, 0, &why),
+	    -EMSGSIZE);
 }
 
 static int open_null(void)

@@ -141,6 +141,18 @@ static void refuses_malformed_text_with_its_line(void **state)
 	    "f.yaml:");
 }
 
+static void refuses_utf16(void **state)
+{
+	static const char text[] = "\xff\xfe"
+	                           "a\0:\0 \0"
+	                           "1\0\n";
+	struct yaml_doc *d = NULL;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(yaml_parse("f.yaml", text, sizeof text, &d, &e), -EINVAL);
+}
+
 /* "a: [[...]]" with n brackets on each side. */
 static void nest(char *text, size_t n)
 {
@@ -331,6 +343,7 @@ int main(void)
 	    cmocka_unit_test(refuses_what_is_outside_the_subset),
 	    cmocka_unit_test(refuses_duplicate_keys_with_their_line),
 	    cmocka_unit_test(refuses_malformed_text_with_its_line),
+	    cmocka_unit_test(refuses_utf16),
 	    cmocka_unit_test(depth_has_its_limit),
 	    cmocka_unit_test(size_has_its_limit),
 	    cmocka_unit_test(remembers_lines),
