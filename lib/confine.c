@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <jansson.h>
 #include <linux/capability.h>
 #include <linux/seccomp.h>
 #include <signal.h>
@@ -12,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/landlock_abi.h"
 #include "lib/util.h"
 
@@ -28,6 +30,10 @@ int confine_basics(void)
 {
 	sigset_t none;
 
+	/* Read now what needs a file, because soon none can be opened: jansson's hash seed comes
+	 * from /dev/urandom and would fall back to time and pid, which a peer can guess. */
+	json_object_seed(0);
+	(void)clock_boot_id();
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return -errno;
 	for (int s = 1; s < NSIG; s++) {

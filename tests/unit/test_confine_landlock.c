@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -18,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/util.h"
 #include "tests/support/child.h"
 
@@ -43,6 +45,15 @@ static int child_landlock_nothing(void)
 	CHECK(open_in(AT_FDCWD, "/", O_RDONLY | O_DIRECTORY) == -EACCES);
 	CHECK(open_in(AT_FDCWD, dir_name, O_RDONLY | O_DIRECTORY) == -EACCES);
 	CHECK(execl("/bin/true", "true", (char *)NULL) < 0 && errno == EACCES);
+	return 0;
+}
+
+/* What would need a file was read in time. */
+static int child_landlock_boot_id(void)
+{
+	CHECK(confine_basics() == 0);
+	CHECK(confine_landlock(NULL, 0, NULL) == 0);
+	CHECK(strlen(clock_boot_id()) == 36);
 	return 0;
 }
 
@@ -139,6 +150,7 @@ static void landlock_denies_what_was_not_given(void **state)
 		skip();
 	assert_true(confine_landlock_abi() >= 1);
 	child_run(child_landlock_nothing);
+	child_run(child_landlock_boot_id);
 	child_run(child_landlock_paths);
 	child_run(child_landlock_bad_fd);
 }
