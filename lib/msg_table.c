@@ -7,39 +7,24 @@
  * descriptors, fields. ARCHITECTURE.md tells the same as a story.
  */
 
-#define KIB   1024u
-#define SMALL (4 * KIB)
-#define ID                                                                                         \
-	{                                                                                          \
-		"session", MSG_STRING, 36, false                                                   \
-	}
-#define CHANNEL                                                                                    \
-	{                                                                                          \
-		"channel", MSG_INT, INT32_MAX, false                                               \
-	}
-#define REASON                                                                                     \
-	{                                                                                          \
-		"reason", MSG_STRING, 512, false                                                   \
-	}
-#define RECORD                                                                                     \
-	{                                                                                          \
-		"record", MSG_INT, INT64_MAX, true                                                 \
-	}
-#define NO_FDS 0, 0
-#define LINKED MSG_PHASE_OPEN
-#define CONN                                                                                       \
-	{                                                                                          \
-		"conn", MSG_STRING, 36, false                                                      \
-	}
-#define EXPIRES_NS INT64_MAX
+/* clang-format off */
+#define KIB     1024u
+#define SMALL   (4 * KIB)
+#define NO_FDS  0, 0
+#define LINKED  MSG_PHASE_OPEN
+#define ID      {"session", MSG_STRING, 36, false}
+#define CONN    {"conn", MSG_STRING, 36, false}
+#define CHANNEL {"channel", MSG_INT, INT32_MAX, false}
+#define REASON  {"reason", MSG_STRING, 512, false}
+#define RECORD  {"record", MSG_INT, INT64_MAX, true}
 
 /* What a channel asks to run: shared by the gateway's workers and by postern-run. */
-#define RUN_FIELDS                                                                                 \
-	{"kind", MSG_STRING, 16, false}, /* exec, shell, subsystem */                              \
-	    {"command", MSG_BYTES, 64 * KIB, true}, {"env", MSG_BLOBS, 64, true}, /* NAME=VALUE */ \
-	{                                                                                          \
-		"pty", MSG_OBJECT, 8, true /* term, cols, rows, xpixel, ypixel: broker/core */     \
-	}
+#define RUN_FIELDS \
+	{"kind", MSG_STRING, 16, false}, /* exec, shell, subsystem */ \
+	{"command", MSG_BYTES, 64 * KIB, true}, \
+	{"env", MSG_BLOBS, 64, true}, /* NAME=VALUE */ \
+	{"pty", MSG_OBJECT, 8, true} /* term, cols, rows, xpixel, ypixel: broker/core */
+/* clang-format on */
 
 const struct msg_type msg_types[] = {
     /* ---- the supervisor and everybody it starts ---- */
