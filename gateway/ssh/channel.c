@@ -161,7 +161,7 @@ static bool drained(const struct channel *ch)
 	for (unsigned i = 0; i < 2; i++)
 		if (ch->out[i].fd >= 0 && !ch->out[i].dry && ch->ended_bytes < CHANNEL_LEFT_MAX)
 			return false;
-	return !relay_tails(ch);
+	return ch->client_closed || !relay_tails(ch);
 }
 
 static void step_ended(struct channel *ch, int64_t now_ns)
@@ -200,10 +200,9 @@ static void step_running(struct channel *ch, int64_t now_ns)
 {
 	relay_in(ch);
 	if (ch->client_closed) {
-		/* nobody reads any more; what the client has sent still reaches the command */
+		/* nobody reads any more; what the client has sent still reaches the command, whose status is
+		 * still wanted: OpenSSH's mux client closes once both sides have sent EOF */
 		relay_close_out(ch);
-		if (ch->in.fd < 0)
-			finish(ch, -1, 0);
 	} else {
 		move_out(ch);
 	}
@@ -232,7 +231,7 @@ static void step_ending(struct channel *ch)
 		(void)relay_out(ch, i);
 	if (relay_tails(ch) && !ch->client_closed)
 		return;
-	if (!ch->exit_sent && !ch->client_closed && ch->kind != CHANNEL_NONE) {
+	if (!ch->exit_sent && ch->kind != CHANNEL_NONE) {
 		if (*ch->exit_signal)
 			r = ssh_channel_request_send_exit_signal(
 			    ch->ssh, ch->exit_signal, 0, "", "");

@@ -37,6 +37,7 @@ struct msg;
 #define CHANNEL_TERM_MAX    64
 #define CHANNEL_LINGER_NS   INT64_C(100000000) /* for output of a command that has ended */
 #define CHANNEL_GONE_NS     INT64_C(500000000) /* for the reason why a sandbox is gone */
+#define CHANNEL_QUIET_NS    INT64_C(20000000) /* from the end of the output to our EOF: mostly the command has ended, too */
 #define CHANNEL_LEFT_MAX                                                                           \
 	(1u << 20) /* a pipe's capacity: more than was there when the command ended */
 
@@ -74,6 +75,7 @@ struct channel {
 	int64_t
 	    ended_ns; /* since when the command has ended, or the status pipe has; 0: it has not */
 	uint64_t ended_bytes;
+	int64_t quiet_ns; /* since when stdout and stderr are at their end */
 
 	bool reported; /* channel.ended is sent, or was never due */
 	int exit_code; /* for the client, unless exit_signal */

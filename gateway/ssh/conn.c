@@ -288,9 +288,6 @@ static bool restless(const struct conn *c)
 
 		if (ch->state == CHANNEL_WANTED)
 			return true;
-		if (ch->client_closed && ch->state != CHANNEL_CLOSED &&
-		    ch->state != CHANNEL_ASKED && ch->in.fd < 0)
-			return true;
 	}
 	return false;
 }

@@ -7,6 +7,10 @@ a status pipe (broker/init/proto.h). Every message travels as lib/msg.h says.
 import array, base64, fcntl, json, os, pty, selectors, shutil, signal, socket, struct, subprocess, sys
 import tempfile, termios, threading, time
 
+# a shell's background job has these ignored, and so would have the commands under test
+for sig in (signal.SIGINT, signal.SIGQUIT):
+    signal.signal(sig, signal.SIG_DFL)
+
 MSG_MAX = 128 * 1024
 IDBASE = 1879048192
 
