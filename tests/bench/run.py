@@ -163,9 +163,11 @@ def sandbox_rows():
     for line in r.text.splitlines():
         if line.startswith("{"):
             o = json.loads(line)
-            if "ratio" in o and "name" in o:
-                o.setdefault("peer_name", o.pop("peer_command", "") if isinstance(o.get("peer_command"), str) else "")
-                rows.append(o)
+            o["goal"] = f"<={o['goal']}" if o.get("goal") else ""
+            command = o.pop("command", "")
+            o["peer_name"] = os.path.basename(command.split()[0]) if command else ""
+            notes.append((o["name"], [command]))
+            rows.append(o)
 
 
 def met(o):
@@ -183,7 +185,7 @@ def show():
         print("  ".join(c.ljust(w) if i in (0, 5, 6) else c.rjust(w) for i, (c, w) in enumerate(zip(r, width))).rstrip())
     print("\nThe exact commands:")
     for name, argv in notes:
-        print(f"  {name}: {' '.join(a if a and ' ' not in a else repr(a) for a in argv)}")
+        print(f"  {name}: {' '.join(a if len(argv) == 1 or a and ' ' not in a else repr(a) for a in argv)}")
 
 
 def main():

@@ -51,9 +51,9 @@ def a_sessions_life_is_on_record_in_order(p):
         assert c in before + order, (c, before)
 
 
-# the classes of a session's records, as ARCHITECTURE.md and postern-audit(5) name them
-EXPECTED = ["session.start", "channel.exec", "credential.grant", "channel.end", "session.end"]
-BEFORE = ["connection.start", "auth.grant"]
+# the classes of a session's records, as postern(1) names them
+EXPECTED = ["session.start", "channel.exec", "lease.granted", "channel.end", "session.end"]
+BEFORE = ["conn.accepted", "grant"]
 
 
 @rule
