@@ -419,9 +419,7 @@ int backend_ns_untie(struct backend *b, const char *session)
 	return cgroup_untie(ns_of(b)->cgroups, session);
 }
 
-int backend_ns_libexec(const struct backend *b)
+struct host *backend_ns_host(struct backend *b)
 {
-	const struct ns_backend *n = (const struct ns_backend *)(const void *)b;
-
-	return n->host.libexec_fd;
+	return &ns_of(b)->host;
 }

@@ -9,6 +9,7 @@
 
 struct backend;
 struct err;
+struct host;
 
 struct backend_ns_config {
 	int state_fd;         /* STATE/spawn; taken over */
@@ -25,7 +26,7 @@ struct backend *backend_ns_new(const struct backend_ns_config *c, struct err *e)
 int backend_ns_tie(
     struct backend *b, const char *session, char *path, unsigned long size, struct err *e);
 int backend_ns_untie(struct backend *b, const char *session);
-/* For starting programs of ours: libexec. */
-int backend_ns_libexec(const struct backend *b);
+/* Borrowed: to start programs of ours outside of spawn's own mounts. */
+struct host *backend_ns_host(struct backend *b);
 
 #endif

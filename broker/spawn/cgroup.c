@@ -378,7 +378,8 @@ int cgroup_untie(struct cgroups *c, const char *session)
 
 	if ((size_t)snprintf(name, sizeof(name), "%s/%s", TIES, session) >= sizeof(name))
 		return 0;
-	/* what sshd still has there: its privileged process leaves before it closes a session in order */
+	/* what sshd still has there: its privileged process leaves before it closes a session in
+	 * order */
 	(void)cgroup_write(c->top[UNIFIED], name, "cgroup.kill", "1");
 	return unlinkat(c->top[UNIFIED], name, AT_REMOVEDIR) < 0 && errno == EBUSY ? -EAGAIN : 0;
 }

@@ -8,6 +8,7 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -338,7 +339,9 @@ int enter(struct enter *n)
 	    .exit_signal = SIGCHLD,
 	    .cgroup = (unsigned)n->cgroup->dir,
 	};
+	cpu_set_t here, affinity;
 	sigset_t all, old;
+	bool pinned;
 	long pid;
 
 	n->step = NULL;
@@ -347,7 +350,18 @@ int enter(struct enter *n)
 	(void)sigfillset(&all);
 	if (sigprocmask(SIG_BLOCK, &all, &old) < 0)
 		return -errno;
+	/* We sleep while the child works, so it may as well work here: waking another processor up
+	 * and moving to it costs a fifth of the whole start. */
+	pinned = sched_getaffinity(0, sizeof(affinity), &affinity) == 0;
+	CPU_ZERO(&here);
+	CPU_SET((size_t)sched_getcpu(), &here);
+	pinned = pinned && sched_setaffinity(0, sizeof(here), &here) == 0;
 	pid = start(n, &a);
+	if (pinned) {
+		(void)sched_setaffinity(0, sizeof(affinity), &affinity);
+		if (pid > 0)
+			(void)sched_setaffinity((pid_t)pid, sizeof(affinity), &affinity);
+	}
 	(void)sigprocmask(SIG_SETMASK, &old, NULL);
 	if (pid < 0) {
 		n->step = "clone";

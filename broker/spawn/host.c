@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -204,25 +205,40 @@ int host_enter(struct host *h, int state_fd, int libexec_fd, struct err *e)
 	return 0;
 }
 
-int host_bind(struct host *h, const char *path, char *dst, size_t size, struct err *e)
+int host_visit(struct host *h, int (*fn)(void *arg), void *arg)
 {
 	cleanup_close int own = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
-	cleanup_close int tree = -1;
-	int saved = 0;
+	int r;
 
-	if (own < 0)
-		return err_set(e, -errno, "own mount namespace: %m");
-	if (setns(h->mnt_ns, CLONE_NEWNS) < 0)
-		return err_set(e, -errno, "the host's mount namespace: %m");
-	tree = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	if (tree < 0)
-		saved = errno;
+	if (own < 0 || setns(h->mnt_ns, CLONE_NEWNS) < 0)
+		return -errno;
+	r = fn(arg);
 	if (setns(own, CLONE_NEWNS) < 0)
 		abort(); /* in a namespace that is not ours nothing may be done */
+	return r;
+}
+
+static int clone_path(void *arg)
+{
+	const char *path = arg;
+	int tree = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	return tree < 0 ? -errno : tree;
+}
+
+int host_bind(struct host *h, const char *path, char *dst, size_t size, struct err *e)
+{
+	char copy[PATH_MAX];
+	int r;
+
+	(void)snprintf(copy, sizeof(copy), "%s", path);
+	cleanup_close int tree = r = host_visit(h, clone_path, copy);
 	if (tree < 0)
-		return err_set(e, -saved, "%s: %s", path, strerror(saved));
+		return err_set(e, r, "%s: %s", path, strerror(-r));
 	(void)snprintf(dst, size, "/roots/%u", h->roots);
-	if (make_dir(dst) < 0 || move_mount(tree, "", AT_FDCWD, dst, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+	if ((r = make_dir(dst)) < 0)
+		return err_set(e, r, "%s: %s", dst, strerror(-r));
+	if (move_mount(tree, "", AT_FDCWD, dst, MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return err_set(e, -errno, "bind %s: %m", path);
 	h->roots++;
 	return 0;

@@ -39,6 +39,8 @@ struct host {
 int host_enter(struct host *h, int state_fd, int libexec_fd, struct err *e);
 /* Binds a directory of the host at /roots/N; dst[size] gets that path. */
 int host_bind(struct host *h, const char *path, char *dst, size_t size, struct err *e);
+/* Runs fn(arg) in the host's mount namespace and comes back; fn's answer, or -errno. */
+int host_visit(struct host *h, int (*fn)(void *arg), void *arg);
 void host_leave(struct host *h); /* closes the descriptors */
 
 #endif

@@ -85,16 +85,18 @@ static int write_file(const char *path, const char *text)
 	return write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -errno;
 }
 
-/* The first process of the namespace: waits for its map, then closes the door behind it. */
-static void child(int from_parent, int to_parent)
+/* The first process of the namespace: waits for its map, closes the door behind it, and leaves a
+ * descriptor of the namespace in the table that it shares with us. (Opening it from outside would
+ * need CAP_SYS_PTRACE.) */
+static __attribute__((noreturn)) void child(int from_parent, int to_parent)
 {
-	char c;
+	char go = '-';
+	int ns;
 
-	if (read(from_parent, &c, 1) == 1 &&
+	if (read(from_parent, &go, 1) == 1 && go == '+' &&
 	    write_file("/proc/sys/user/max_user_namespaces", "0") == 0 &&
-	    write(to_parent, "+", 1) == 1)
-		while (read(from_parent, &c, 1) > 0)
-			; /* until the parent has opened the namespace and closed its end */
+	    (ns = open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC)) >= 0)
+		(void)!write(to_parent, &ns, sizeof(ns));
 	_exit(0);
 }
 
@@ -112,43 +114,39 @@ static int write_maps(pid_t pid, uint32_t base)
 	return r;
 }
 
+/* The pipes' four ends stay open on both sides, so everybody always says something. */
+static int make_userns(uint32_t base, const int down[2], const int up[2])
+{
+	/* a plain fork with CLONE_NEWUSER, but for the descriptors */
+	pid_t pid = (pid_t)syscall(
+	    SYS_clone, (unsigned long)(CLONE_NEWUSER | CLONE_FILES) | SIGCHLD, NULL, NULL, NULL, 0);
+	int r, ns = -1;
+
+	if (pid == 0)
+		child(down[0], up[1]);
+	if (pid < 0)
+		return -errno;
+	r = write_maps(pid, base);
+	if (write(down[1], r == 0 ? "+" : "-", 1) != 1)
+		(void)kill(pid, SIGKILL);
+	if (waitpid(pid, NULL, 0) < 0)
+		return -errno;
+	if (r < 0)
+		return r;
+	return read(up[0], &ns, sizeof(ns)) == (ssize_t)sizeof(ns) ? ns : -EPROTO;
+}
+
 int idmap_userns(const struct idmap *m, int block, struct err *e)
 {
-	int down[2], up[2], ns = -1, r = 0;
-	char path[64], c = 0;
-	pid_t pid;
+	int down[2] = {-1, -1}, up[2] = {-1, -1}, r;
 
-	if (pipe2(down, O_CLOEXEC) < 0)
-		return err_set(e, -errno, "pipe: %m");
-	if (pipe2(up, O_CLOEXEC) < 0) {
+	if (pipe2(down, O_CLOEXEC) < 0 || pipe2(up, O_CLOEXEC | O_NONBLOCK) < 0)
 		r = -errno;
-		(void)close(down[0]);
-		(void)close(down[1]);
-		return err_set(e, r, "pipe: %s", strerror(-r));
+	else
+		r = make_userns(idmap_base(m, block), down, up);
+	for (size_t i = 0; i < 2; i++) {
+		util_close(&down[i]);
+		util_close(&up[i]);
 	}
-	/* a plain fork with CLONE_NEWUSER: nothing of ours is shared with the child */
-	pid =
-	    (pid_t)syscall(SYS_clone, (unsigned long)CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, 0);
-	if (pid == 0) {
-		(void)close(down[1]);
-		(void)close(up[0]);
-		child(down[0], up[1]);
-	}
-	if (pid < 0)
-		r = -errno;
-	(void)close(down[0]);
-	(void)close(up[1]);
-	if (r == 0 && (r = write_maps(pid, idmap_base(m, block))) == 0 &&
-	    (write(down[1], "+", 1) != 1 || read(up[0], &c, 1) != 1))
-		r = -EPROTO;
-	if (r == 0) {
-		(void)snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
-		ns = open(path, O_RDONLY | O_CLOEXEC);
-		r = ns < 0 ? -errno : 0;
-	}
-	(void)close(down[1]);
-	(void)close(up[0]);
-	if (pid > 0)
-		(void)waitpid(pid, NULL, 0);
-	return r < 0 ? err_set(e, r, "user namespace: %s", strerror(-r)) : ns;
+	return r < 0 ? err_set(e, r, "user namespace: %s", strerror(-r)) : r;
 }

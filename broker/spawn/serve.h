@@ -1,0 +1,33 @@
+/*
+ * Spawn's loop: what the core asks, what sandboxes do by themselves, and what nobody waits for.
+ *
+ * The core may go away and come back (core.link): sandboxes go on, and the new core asks
+ * sandbox.list. Nothing here waits for anything but the one start it is at.
+ *
+ * Works with any back end; what is beside that seam comes as functions, which a test may leave out.
+ */
+#ifndef POSTERN_SPAWN_SERVE_H
+#define POSTERN_SPAWN_SERVE_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+struct backend;
+struct err;
+
+struct serve_config {
+	struct backend *b; /* borrowed */
+	int supervisor;    /* link; taken over */
+	/* The lease process for one sandbox: a pidfd, or -errno. Both descriptors are borrowed. */
+	int (*lease_start)(void *arg, int link, int listener, struct err *e);
+	/* cgroup_tie() and cgroup_untie() (broker/spawn/cgroup.h) */
+	int (*tie)(void *arg, const char *session, char *path, size_t size, struct err *e);
+	int (*untie)(void *arg, const char *session);
+	void *arg;
+};
+
+/* Returns 0 after `shutdown` or when the supervisor has gone, else -errno. By then sandboxes are
+ * being killed; those that could not be awaited end with this process. */
+int serve_run(const struct serve_config *c);
+
+#endif
