@@ -19,7 +19,9 @@
 
 struct err;
 
-#define RECORD_MAX (64u * 1024) /* bytes of one record; a longer body is cut and says so */
+#define RECORD_MAX                                                                                 \
+	(32u * 1024) /* bytes of one record: it has to fit MSG_ITEM_MAX; a longer body is cut and  \
+	                says so */
 
 struct record_log;
 

@@ -1,0 +1,51 @@
+#include "broker/core/handlers.h"
+
+#include <errno.h>
+
+#include "broker/core/conn.h"
+#include "broker/core/exec.h"
+#include "lib/err.h"
+#include "lib/msg.h"
+
+/*
+ * postern-run, which sshd's ForceCommand starts as the logged-in Unix user. Its login is the one
+ * whose cgroup it was in when it connected (accept.c); without one it may ask, and hears no.
+ */
+
+static int on_exec(struct peer *p, struct msg *m, struct err *e)
+{
+	if (p->owner)
+		return exec_ask(p->owner, p, m, e);
+	(void)peer_send(p, "channel.denied", m->id,
+	    json_pack("{s:I, s:s}", "channel", (json_int_t)msg_int(m, "channel", 0), "reason",
+	        "this process does not belong to a login that Postern has let in"));
+	return 0;
+}
+
+static int on_signal(struct peer *p, struct msg *m, struct err *e)
+{
+	(void)e;
+	return p->owner ? exec_signal(p->owner, p, m) : 0;
+}
+
+static int on_ended(struct peer *p, struct msg *m, struct err *e)
+{
+	(void)e;
+	return p->owner ? exec_ended(p->owner, p, m) : 0;
+}
+
+static void gone(struct peer *p)
+{
+	if (p->owner)
+		exec_peer_gone(p->owner, p);
+}
+
+static const struct peer_handler handlers[] = {
+    {"channel.exec", on_exec},
+    {"channel.signal", on_signal},
+    {"channel.ended", on_ended},
+    {NULL, NULL},
+};
+
+const struct peer_class class_run = {
+    .who = "postern-run", .role = MSG_RUN, .handlers = handlers, .gone = gone};
