@@ -7,6 +7,7 @@
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "broker/audit/record_store.h"
@@ -81,11 +82,15 @@ static int parse_args(int argc, char **argv, struct args *a)
 
 static int confine(const struct args *a, int proc_fd, int etc_fd)
 {
-	const struct confine_limits limits = {.open_files = OPEN_FILES, .file_bytes = UINT64_MAX};
+	struct confine_limits limits = {.open_files = OPEN_FILES, .file_bytes = UINT64_MAX};
 	const struct confine_path paths[] = {
 	    {(int)a->state, 1}, {(int)a->config, 0}, {proc_fd, 0}, {etc_fd, 0}};
+	struct rlimit nofile;
 	int abi, r;
 
+	/* without CAP_SYS_RESOURCE the hard limit is the most there is */
+	if (getrlimit(RLIMIT_NOFILE, &nofile) == 0 && nofile.rlim_max < limits.open_files)
+		limits.open_files = nofile.rlim_max;
 	/* the limit is raised while that is still allowed; the bounding set falls while there is
 	 * CAP_SETPCAP */
 	if ((r = confine_basics()) < 0 || (r = confine_limits(&limits)) < 0 ||
