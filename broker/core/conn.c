@@ -185,6 +185,8 @@ void conn_end(struct conn *k, const char *why, bool by_us)
 		k->session->conn = NULL;
 		session_end(k->session, reason);
 		k->session = NULL;
+	} else if (*k->tie && c->spawn) {
+		(void)peer_send(c->spawn, "sandbox.end", 0, json_pack("{s:s}", "session", k->tie));
 	}
 	k->state = CONN_ENDED;
 	conn_save(k);

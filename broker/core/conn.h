@@ -64,7 +64,8 @@ struct conn {
 	struct session *session;
 	struct channel *channels;
 	uint32_t nchannels;
-	bool spent; /* its session has ended and it gets no other */
+	bool spent;                /* its session has ended and it gets no other */
+	char tie[CORE_ID_MAX + 1]; /* the failed session whose tie is still there, or empty */
 };
 
 /* id NULL: a new one. NULL without memory. */

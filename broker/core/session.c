@@ -257,6 +257,9 @@ void session_failed(struct session *s, const char *step, const char *reason)
 
 	if (apply(s, SESSION_FAILED) < 0)
 		return;
+	/* the login has yet to hear why; what it is tied by goes with it */
+	if (s->conn && s->tied)
+		(void)str_copy(s->conn->tie, sizeof s->conn->tie, s->id);
 	(void)snprintf(why, sizeof why, "the sandbox could not be made (%s): %s", step, reason);
 	close_session(s, why, NULL);
 }
