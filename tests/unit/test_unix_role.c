@@ -136,7 +136,7 @@ static void another_tenants_account_is_refused(void **state)
 	cleanup_config struct config *c = load(NULL);
 	assert_non_null(c);
 	assert_int_equal(login(c, "other", "demo-agent", true, &a), -EACCES);
-	assert_non_null(strstr(a.reason, "no role for the Unix account \"demo-agent\""));
+	assert_non_null(strstr(a.reason, "no role for the Unix account"));
 	assert_int_equal(login(c, "demo", "x\x1b[2J", true, &a), -EACCES);
 	assert_null(strchr(a.reason, 0x1b));
 }
@@ -151,7 +151,7 @@ static void the_certificate_must_name_the_role(void **state)
 	cleanup_config struct config *c = load(NULL);
 	assert_non_null(c);
 	assert_int_equal(login(c, "demo", "demo-deploy", true, &a), -EACCES);
-	assert_non_null(strstr(a.reason, "principal \"deployer\""));
+	assert_non_null(strstr(a.reason, "deployer"));
 }
 
 static void an_account_stands_for_one_role(void **state)
