@@ -1,0 +1,212 @@
+/*
+ * The sandbox alone, in alternation with its peers: from a plan in hand to the exit of `true`; and
+ * a command in a sandbox that already lives. One JSON line for each row. Argument: rounds (default
+ * 60).
+ *
+ * The spare namespaces are made between the rounds, as spawn makes them when nobody waits.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "broker/init/proto.h"
+#include "filters.h"
+#include "lib/clock.h"
+#include "lib/str.h"
+#include "lib/util.h"
+#include "tests/support/sandbox_rig.h"
+
+#define ROUNDS_MAX 2000
+#define COMMAND    "/usr/bin/true"
+
+static struct rig rig;
+static struct plan plan;
+static int null_fd, filter_fd;
+
+static void fatal(const char *what)
+{
+	(void)fprintf(stderr, "bench_sandbox: %s\n", what);
+	exit(1);
+}
+
+/* Runs argv to its end. */
+static int64_t run_plain(const char *const *argv, int keep_fd)
+{
+	int64_t begin = clock_mono_ns();
+	int status;
+	pid_t pid = vfork();
+
+	if (pid == 0) {
+		if (keep_fd >= 0)
+			(void)dup2(keep_fd, 9);
+		(void)execv(argv[0], (char **)(uintptr_t)argv);
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
+		fatal("a peer failed");
+	return clock_mono_ns() - begin;
+}
+
+static int64_t run_vfork(void)
+{
+	static const char *const argv[] = {COMMAND, NULL};
+
+	return run_plain(argv, -1);
+}
+
+static int64_t run_bwrap(void)
+{
+	static const char *const argv[] = {"/usr/bin/bwrap", "--unshare-all", "--ro-bind", "/usr",
+	    "/usr", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--symlink",
+	    "usr/bin", "/bin", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--seccomp",
+	    "9", COMMAND, NULL};
+
+	if (lseek(filter_fd, 0, SEEK_SET) < 0)
+		fatal("lseek");
+	return run_plain(argv, filter_fd);
+}
+
+/* Waits for the status record of one command. */
+static void run_in(struct box *x)
+{
+	static const char *const argv[] = {COMMAND, NULL};
+	static uint32_t channel;
+	uint8_t record[INIT_STATUS_LEN];
+	int pipe_fds[2];
+
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+		fatal("pipe");
+	const int fds[4] = {null_fd, null_fd, null_fd, pipe_fds[1]};
+	if (box_send_exec(x, channel++, 0, argv, fds, 4) < 0)
+		fatal("exec request");
+	(void)close(pipe_fds[1]);
+	if (read(pipe_fds[0], record, sizeof(record)) != sizeof(record) ||
+	    record[0] != INIT_EXITED || record[7] != 0)
+		fatal("the command failed inside");
+	(void)close(pipe_fds[0]);
+}
+
+static int64_t run_cold(void)
+{
+	struct backend_failure f = {0};
+	struct err e = ERR_INIT;
+	struct box x;
+	int64_t begin = clock_mono_ns(), took;
+
+	if (box_start(&rig, &x, &plan, &f, &e) < 0)
+		fatal(err_text(&e));
+	run_in(&x);
+	took = clock_mono_ns() - begin;
+	if (!box_end(&x, NULL))
+		fatal("the sandbox does not end");
+	while (rig.b->ops->idle(rig.b) > 0)
+		;
+	return took;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static double median_us(int64_t *v, int n)
+{
+	qsort(v, (size_t)n, sizeof(*v), by_value);
+	return (double)v[n / 2] / 1e3;
+}
+
+static void row(const char *name, double ours, double peer, double goal, const char *command)
+{
+	(void)printf(
+	    "{\"name\": \"%s\", \"ours\": %.1f, \"peer\": %.1f, \"unit\": \"us\", \"ratio\": %.3f, "
+	    "\"goal\": %.2f, \"command\": \"%s\"}\n",
+	    name, ours, peer, ours / peer, goal, command);
+}
+
+int main(int argc, char **argv)
+{
+	static int64_t cold[ROUNDS_MAX], bwrap[ROUNDS_MAX], plain[ROUNDS_MAX], live[ROUNDS_MAX];
+	struct backend_failure f = {0};
+	struct err e = ERR_INIT;
+	uint64_t rounds = 60;
+	struct box x;
+
+	if (argc > 1 && str_to_u64(argv[1], 3, ROUNDS_MAX, &rounds) < 0)
+		fatal("usage: bench_sandbox [rounds]");
+	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	filter_fd = memfd_create("filter", MFD_CLOEXEC);
+	if (write(filter_fd, filter_agent, sizeof(filter_agent)) != (ssize_t)sizeof(filter_agent))
+		fatal("memfd");
+
+	/* bwrap needs the host's mounts, the back end leaves them: a process for the peers */
+	int ask[2], answer[2];
+	if (pipe(ask) < 0 || pipe(answer) < 0)
+		fatal("pipe");
+	pid_t peers = fork();
+	if (peers == 0) {
+		char what;
+		int64_t took;
+
+		(void)close(ask[1]);
+		while (read(ask[0], &what, 1) == 1) {
+			took = what == 'b' ? run_bwrap() : run_vfork();
+			if (write(answer[1], &took, sizeof(took)) != sizeof(took))
+				break;
+		}
+		_exit(0);
+	}
+	(void)close(ask[0]);
+	(void)close(answer[1]);
+
+	if (rig_new(&rig, NULL, 0, &e) < 0)
+		fatal(err_text(&e));
+	rig_plan(&plan);
+	plan.memory_bytes = UINT64_C(1) << 30;
+	plan.pids = 256;
+	plan.cpu_percent = 200;
+	plan.disk_bytes = UINT64_C(256) << 20;
+	plan.disk_inodes = 65536;
+	plan.open_files = 1024;
+	plan.credentials = true;
+	while (rig.b->ops->idle(rig.b) > 0)
+		;
+	if (box_start(&rig, &x, &plan, &f, &e) < 0) {
+		(void)fprintf(stderr, "step %s\n", f.step);
+		fatal(err_text(&e));
+	}
+	run_in(&x);
+
+	for (uint64_t i = 0; i < rounds; i++) {
+		cold[i] = run_cold();
+		if (write(ask[1], "b", 1) != 1 || read(answer[0], &bwrap[i], 8) != 8)
+			fatal("the peers' process is gone");
+		if (write(ask[1], "p", 1) != 1 || read(answer[0], &plain[i], 8) != 8)
+			fatal("the peers' process is gone");
+		int64_t begin = clock_mono_ns();
+		run_in(&x);
+		live[i] = clock_mono_ns() - begin;
+	}
+	(void)close(ask[1]);
+	(void)waitpid(peers, NULL, 0);
+	(void)box_end(&x, NULL);
+	rig_free(&rig);
+
+	int n = (int)rounds;
+	double c = median_us(cold, n), b = median_us(bwrap, n), p = median_us(plain, n),
+	       l = median_us(live, n);
+	row("sandbox alone / bwrap --unshare-all --seccomp", c, b, 0.6,
+	    "bwrap --unshare-all --ro-bind /usr /usr --proc /proc --dev /dev --tmpfs /tmp "
+	    "--seccomp 9 " COMMAND);
+	row("sandbox alone / vfork+exec", c, p, 2.5, "vfork, execve " COMMAND);
+	row("exec in a live sandbox / vfork+exec", l, p, 1.3, "vfork, execve " COMMAND);
+	return 0;
+}
