@@ -224,7 +224,8 @@ int yaml_parse(const char *name, const void *text, size_t len, struct yaml_doc *
 		return err_set(e, -ENOMEM, "%s: no memory", name);
 	l.doc = doc;
 	yaml_parser_set_encoding(&p, YAML_UTF8_ENCODING);
-	yaml_parser_set_input_string(&p, text, len);
+	/* libyaml asserts that there is a pointer, and an empty buffer has none */
+	yaml_parser_set_input_string(&p, text ? text : (const void *)"", text ? len : 0);
 	r = run(&l, &p);
 	yaml_parser_delete(&p);
 	for (size_t i = 0; i < YAML_DEPTH_MAX; i++)
@@ -243,5 +244,5 @@ int yaml_load(int dirfd, const char *path, struct yaml_doc **ret, struct err *e)
 	buf_init(&b, YAML_SIZE_MAX);
 	if ((r = fd_read_file(dirfd, path, YAML_SIZE_MAX, &b, e)) < 0)
 		return r;
-	return yaml_parse(path, b.data ? (const void *)b.data : "", b.len, ret, e);
+	return yaml_parse(path, b.data, b.len, ret, e);
 }

@@ -325,6 +325,10 @@ static void loads_files(void **state)
 	assert_int_equal(fd_write_file(dir, "f.yaml", "", 0, 0600, &e), 0);
 	assert_int_equal(yaml_load(dir, "f.yaml", &d, &e), 0);
 	yaml_free(d);
+	/* what reads a file by itself has an empty buffer then, without memory */
+	assert_int_equal(yaml_parse("f.yaml", NULL, 0, &d, &e), 0);
+	assert_true(json_is_null(yaml_root(d)));
+	yaml_free(d);
 	yaml_free(NULL);
 	cleanup_close int fd = openat(dir, "f.yaml", O_WRONLY | O_CLOEXEC);
 	assert_int_equal(ftruncate(fd, YAML_SIZE_MAX + 1), 0);
