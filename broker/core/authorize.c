@@ -83,7 +83,7 @@ static int find_unix_role(const struct authorize_query *q, const struct cert *c,
 		return refuse(a, "tenant %s has no role for the Unix account \"%s\"",
 		    a->tenant->name, str_escape(user, sizeof user, q->user, q->user_len));
 	if (!cert_has_principal(c, role->name))
-		return refuse(a, "the certificate does not name the principal \"%s\"", role->name);
+		return refuse(a, "the certificate does not name the principal %s", role->name);
 	*ret = role;
 	return 0;
 }
@@ -101,10 +101,10 @@ static int find_role(const struct authorize_query *q, const struct cert *c,
 	memcpy(name, q->user, q->user_len);
 	name[q->user_len] = '\0';
 	if (!cert_has_principal(c, name))
-		return refuse(a, "the certificate does not name the principal \"%s\"", name);
+		return refuse(a, "the certificate does not name the principal %s", name);
 	*ret = tenant_role(a->tenant, name);
 	if (!*ret)
-		return refuse(a, "tenant %s has no role \"%s\"", a->tenant->name, name);
+		return refuse(a, "tenant %s has no role %s", a->tenant->name, name);
 	return 0;
 }
 
@@ -118,14 +118,40 @@ static unsigned scope_actions(const struct scope *s)
 	return actions;
 }
 
-static void person_of(const struct cert *c, struct grant *g)
+/* False if it is too long: what is cut could be two persons' name. */
+static bool escape_whole(char *dst, size_t size, const char *s)
 {
-	if (c->scope->person)
-		str_escape(g->person, sizeof g->person, c->scope->person, strlen(c->scope->person));
-	else
-		(void)str_copy(g->person, sizeof g->person, c->key_id_text);
-	if (c->scope->task)
-		str_escape(g->task, sizeof g->task, c->scope->task, strlen(c->scope->task));
+	char shown[4 * CERT_KEY_ID_MAX + 8];
+
+	_Static_assert(SCOPE_TEXT_MAX <= CERT_KEY_ID_MAX, "shown has room for both");
+	return str_copy(dst, size, s ? str_escape(shown, sizeof shown, s, strlen(s)) : "");
+}
+
+static int person_of(const struct cert *c, struct authorize_answer *a)
+{
+	struct grant *g = &a->grant;
+	const char *person = c->scope->person ? c->scope->person : c->key_id;
+
+	if (!escape_whole(g->person, sizeof g->person, person))
+		return refuse(
+		    a, "the person's name is longer than %d bytes, once escaped", GRANT_PERSON_MAX);
+	if (!escape_whole(g->task, sizeof g->task, c->scope->task))
+		return refuse(
+		    a, "the task's name is longer than %d bytes, once escaped", GRANT_PERSON_MAX);
+	return 0;
+}
+
+/* What the certificate asks for and is not kept here must not be dropped in silence. */
+static int check_kept(const struct cert *c, struct authorize_answer *a)
+{
+	json_auto_t *command = c->force_command ? json_string(c->force_command) : NULL;
+
+	if (c->scope->idle_s)
+		return refuse(a, "the scope asks for idle_s, and idle sessions are not ended here");
+	/* the grant is recorded, and a record is JSON */
+	if (c->force_command && !command)
+		return refuse(a, "force-command is not UTF-8");
+	return 0;
 }
 
 /* Policy cut by scope. What the certificate does not permit, or the scope leaves out, is gone. */
@@ -134,15 +160,17 @@ static int cut_grant(const struct authorize_query *q, const struct cert *c, cons
 {
 	const struct scope *s = c->scope;
 	struct grant *g = &a->grant;
+	int r;
 
 	if (s->template[0] && strcmp(s->template, role->template_name) != 0)
 		return refuse(a, "the scope asks for template %s, role %s has %s", s->template,
 		    role->name, role->template_name);
+	if ((r = check_kept(c, a)) < 0 || (r = person_of(c, a)) < 0)
+		return r;
 	g->revision = 1;
 	(void)str_copy(g->tenant, sizeof g->tenant, a->tenant->name);
 	(void)str_copy(g->role, sizeof g->role, role->name);
 	(void)str_copy(g->template_name, sizeof g->template_name, role->template_name);
-	person_of(c, g);
 	g->actions = role->actions & scope_actions(s);
 	if (!(c->permit & CERT_PERMIT_PTY))
 		g->actions &= ~(unsigned)GRANT_PTY;
