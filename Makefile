@@ -42,8 +42,7 @@ endif
 CPPFLAGS := -D_GNU_SOURCE -I. -I$(BUILD)/gen -DPOSTERN_VERSION='"$(VERSION)"'
 CFLAGS   := -std=gnu17 -g -pthread -fPIC -ffunction-sections -fdata-sections $(WARN) $(HARD) $(if $(WERROR),-Werror)
 LDFLAGS  := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections -Wl,--as-needed \
-	$(if $(SAN),-fsanitize=address$(comma)undefined)
-comma := ,
+	$(if $(SAN),-fsanitize=address -fsanitize=undefined)
 
 LIBS := -ljansson -lyaml -levent_core -lcrypto -lcap
 

@@ -276,8 +276,12 @@ static void refuses_types_that_are_not_accepted(void **state)
 		h.b.type = types[i];
 		assert_int_equal(judge(&h, NULL), -ENOTSUP);
 	}
-	h.b.type = "ssh-rsa-cert-v01@openssh.com"; /* a key of another type inside */
-	assert_int_equal(judge(&h, NULL), -EBADMSG);
+	/* a key of another type inside: by its first bit a negative exponent, or one of no modulus
+	 */
+	h.b.type = "ssh-rsa-cert-v01@openssh.com";
+	int r = judge(&h, NULL);
+
+	assert_true(r == -EBADMSG || r == -EKEYREJECTED);
 	hand_done(&h);
 }
 
