@@ -162,7 +162,7 @@ def sixty_four_channels_share_one_connection(p):
         running = [p.ssh_open(f"echo {i}; read x; echo $x-{i}", opts=m.opts) for i in range(63)]
         for i, s in enumerate(running):
             assert s.stdout.readline() == f"{i}\n".encode(), (i, s.stderr.read())
-        ids = {s["session"] for s in p.sessions()}
+        ids = {s["id"] for s in p.sessions()}
         assert len(ids) == 1, ids
         for i, s in enumerate(running):
             s.stdin.write(b"back\n")
@@ -236,7 +236,7 @@ def port_forwarding_is_refused_and_recorded(p):
             assert c.recv(100) == b""
     finally:
         close_all(s)
-    until("the refusal on record", lambda: any("forward" in str(r) for r in p.records()))
+    until("the refusal on record", lambda: any("direct-tcpip" in str(r["body"]) for r in p.records()))
     r = p.ssh("echo up", flags=("-R", "0:127.0.0.1:22"), opts=["ExitOnForwardFailure=yes"])
     assert r.code == 255, r
 

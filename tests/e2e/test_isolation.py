@@ -138,8 +138,7 @@ def proc_hides_what_is_the_hosts(p):
     got = inside(p, """
         out = {}
         for f in ('/proc/kcore', '/proc/kmsg', '/proc/sysrq-trigger', '/proc/keys', '/proc/timer_list',
-                  '/proc/sched_debug', '/proc/kallsyms', '/proc/config.gz', '/proc/latency_stats', '/proc/scsi',
-                  '/proc/acpi', '/sys/firmware', '/sys/kernel/debug'):
+                  '/proc/sched_debug', '/proc/latency_stats', '/proc/scsi', '/proc/acpi', '/sys/firmware', '/sys/kernel/debug'):
             try:
                 n = len(os.listdir(f)) if os.path.isdir(f) else len(open(f, 'rb').read(100))
                 if n: out[f] = n
@@ -153,7 +152,9 @@ def proc_hides_what_is_the_hosts(p):
             except OSError:
                 pass
     """)
-    assert got in ({}, {"/proc/kallsyms": 100}), got
+    assert got == {}, got
+    # addresses of the kernel are zeros
+    assert inside(p, "out = sorted({l.split()[0] for l in open('/proc/kallsyms')}) if os.access('/proc/kallsyms', 4) else []") in ([], ["0" * 16])
 
 
 @rule

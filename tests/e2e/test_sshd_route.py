@@ -7,90 +7,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import fcntl, pty, re, select, signal, struct, tempfile, termios, time
 
 import proc
-from postern import Postern, close_all, run, until
-from sshd import Sshd
-from tap import main, rule
-
-ACCOUNTS = {"demo-agent": "agent", "other-agent": "agent", "nobody-agent": "agent"}
-DENIED = b"postern: denied: "
-
-
-class Route:
-    """A running Postern whose roles name Unix accounts, and an sshd in front of it."""
-
-    def __init__(self):
-        self.p = Postern()
-        self.d = None
-        try:
-            for tenant in ("demo", "other"):
-                self.name_account(tenant)
-            r = self.p.postern("reload")
-            assert r.code == 0, r
-            self.d = Sshd(self.p, ACCOUNTS)
-            self.keys = {"alice": self.p.cert("alice"), "olga": self.p.cert("olga", ca="other")}
-        except BaseException:
-            self.close()
-            raise
-
-    def name_account(self, tenant):
-        path = f"{self.p.state}/etc/tenants/{tenant}.yaml"
-        with open(path) as f:
-            text = f.read()
-        new = re.sub(r"(?m)^( +)agent:[ \t]*\n", rf"\1agent:\n\1  unix: {tenant}-agent\n", text, count=1)
-        assert new != text, text
-        with open(path, "w") as f:
-            f.write(new)
-
-    def log_tail(self, n=30):
-        return "\n".join(["sshd:", self.d.log_tail(n) if self.d else "", "postern:", self.p.log_tail(n)])
-
-    def sessions(self):
-        return [s["id"] for s in self.p.sessions()]
-
-    def all_gone(self, timeout=3.0):
-        until(lambda: f"{self.p.sessions()} {self.p.sandbox_pids()}",
-              lambda: not self.p.sessions() and not self.p.sandbox_pids(), timeout)
-
-    def stop(self):
-        if self.d:
-            self.d.close()
-            self.d = None
-        return self.p.stop()
-
-    def leftovers(self):
-        return self.p.leftovers()
-
-    def close(self):
-        if self.d:
-            self.d.close()
-        self.p.close()
-
-
-class Held:
-    """A connection with `cat` running in its sandbox."""
-
-    def __init__(self, d, user="demo-agent", key="alice", opts=()):
-        self.p = d.ssh_open("echo $$ here; exec cat", user=user, key=key, opts=opts)
-        line = self.p.stdout.readline()
-        assert line.endswith(b" here\n"), (line, self.p.stderr.read())
-
-    def answers(self, text=b"still\n"):
-        self.p.stdin.write(text)
-        self.p.stdin.flush()
-        assert select.select([self.p.stdout], [], [], 5)[0], "no answer"
-        return self.p.stdout.readline() == text
-
-    def ended(self, timeout=3):
-        return self.p.wait(timeout)
-
-    def close(self):
-        close_all(self.p)
-
-
-def refused(r, why=b""):
-    """By Postern, with its reason, and nothing ran."""
-    assert r.code == 254 and DENIED in r.out + r.err and why in r.out + r.err, r
-    assert b"ran" not in r.out.splitlines(), r
+from postern import BUILD, run, until
+from sshd_route import DENIED, Held, Master, run_rules
+from tap import rule
 
 
 # ---- the way in ----
@@ -167,7 +86,7 @@ def sftp_and_both_kinds_of_scp(t):
         r = run(["sftp", *opts, "-b", "-", "demo-agent@127.0.0.1"], batch)
         assert r.code == 0, r
         assert open(d + "/one", "rb").read() == open(d + "/two", "rb").read()
-        with t_master(t, d) as path:
+        with Master(t, d) as path:
             for n, flags in enumerate(([], ["-O"])):
                 to = f"demo-agent@127.0.0.1:/tmp/f{n}"
                 r = run(["scp", *flags, *opts, "-o", f"ControlPath={path}", d + "/one", to])
@@ -177,24 +96,9 @@ def sftp_and_both_kinds_of_scp(t):
                 assert open(d + "/one", "rb").read() == open(f"{d}/back{n}", "rb").read()
 
 
-class t_master:
-    """A connection that others share."""
-
-    def __init__(self, t, directory):
-        self.t, self.path = t, directory + "/m"
-
-    def __enter__(self):
-        r = self.t.d.ssh(flags=("-M", "-N", "-f", "-S", self.path))
-        assert r.code == 0, r
-        return self.path
-
-    def __exit__(self, *_):
-        run(["ssh", "-S", self.path, "-O", "exit", "x"])
-
-
 @rule
 def one_connection_is_one_sandbox(t):
-    with tempfile.TemporaryDirectory() as d, t_master(t, d) as path:
+    with tempfile.TemporaryDirectory() as d, Master(t, d) as path:
         share = [f"ControlPath={path}"]
         assert t.d.ssh("echo kept > /tmp/mine", opts=share).code == 0
         r = t.d.ssh("cat /tmp/mine", opts=share)
@@ -226,8 +130,8 @@ def nothing_can_be_forwarded(t):
 
 @rule
 def postern_check_finds_the_delivered_settings_good(t):
-    r = run(["nsenter", f"--target={t.d.proc.pid}", "--mount", os.path.abspath(os.environ.get("BUILD", "build"))
-             + "/bin/postern", "--state", t.p.state, "--json", "check", "--user", "demo-agent"])
+    r = run(["nsenter", f"--target={t.d.proc.pid}", "--mount", BUILD + "/bin/postern", "--state", t.p.state,
+             "--json", "check", "--user", "demo-agent"])
     found = [line for line in re.findall(r"\{[^{}]*\}", r.text) if '"sshd ' in line]
     assert len(found) >= 9, r
     bad = [line for line in found if '"sshd acceptenv"' not in line and not re.search(r'"(ok|good)"', line)]
@@ -315,7 +219,7 @@ def an_operator_ends_it(t):
 
 @rule
 def a_core_that_dies_takes_no_session_with_it(t):
-    with tempfile.TemporaryDirectory() as d, t_master(t, d) as path:
+    with tempfile.TemporaryDirectory() as d, Master(t, d) as path:
         a = Held(t.d, opts=[f"ControlPath={path}"])
         try:
             (sid,) = t.sessions()
@@ -367,146 +271,4 @@ def ties(t):
             if os.path.basename(base) == "ties"]
 
 
-# ---- no way in ----
-
-@rule
-def sshd_refuses_what_is_not_a_good_certificate(t):
-    cases = {
-        "no principal of the role": t.p.cert("elsewhere", principals="builder"),
-        "expired": t.p.cert("late", valid="-2h:-1h"),
-        "a plain key": t.p.key("plain"),
-        "unknown CA": t.p.cert("stranger", ca=t.p.key("strange-ca")),
-    }
-    for what, key in cases.items():
-        r = t.d.ssh("echo ran", key=key)
-        assert r.code == 255 and b"Permission denied" in r.err, (what, r)
-    assert not t.sessions()
-
-
-@rule
-def the_core_refuses_what_sshd_lets_in(t):
-    before = len(t.p.records())
-    # the same principal, another tenant's CA
-    refused(t.d.ssh("echo ran", key=t.keys["olga"]), b"demo-agent")
-    # an account that stands for no role
-    refused(t.d.ssh("echo ran", user="nobody-agent"), b"nobody-agent")
-    # no sftp, no shell either
-    r = run(["sftp", *t.d.options(t.keys["olga"]), "-P", str(t.d.port), "-b", "-", "demo-agent@127.0.0.1"], b"ls\n")
-    assert r.code != 0, r
-    refused(t.d.ssh(input=b"echo ran\n", key=t.keys["olga"], flags=("-T",)))
-    text = str(t.p.records()[before:])
-    assert "nobody-agent" in text, text
-    assert not t.sessions() and not t.p.sandbox_pids()
-
-
-@rule
-def a_plain_key_that_sshd_takes_is_refused(t):
-    key = t.p.key("plain")
-    with Other(t, conf=lambda c: c.replace("AuthorizedKeysFile none", "AuthorizedKeysFile /etc/postern/sshd/keys"),
-               keys=[open(key + ".pub").read()]) as d:
-        refused(d.ssh("echo ran", key=key), b"not authenticated by a certificate")
-        assert d.ssh("echo good").code == 0  # the same sshd, with a certificate
-
-
-@rule
-def a_password_is_refused(t):
-    def conf(c):
-        return c.replace("AuthenticationMethods publickey", "AuthenticationMethods password").replace(
-            "PasswordAuthentication no", "PasswordAuthentication yes")
-    with Other(t, conf=conf) as d:
-        r = d.ssh_password("echo ran")
-        assert r.code in (254, 255) and b"ran" not in r.out, r
-        assert "denied: user" in d.log_tail(60) or DENIED in r.out + r.err or b"denied" in r.err, d.log_tail(60)
-
-
-@rule
-def two_methods_are_refused(t):
-    def conf(c):
-        return c.replace("AuthenticationMethods publickey", "AuthenticationMethods publickey,password").replace(
-            "PasswordAuthentication no", "PasswordAuthentication yes")
-    with Other(t, conf=conf) as d:
-        r = d.ssh_password("echo ran", key="alice")
-        assert r.code in (254, 255) and b"ran" not in r.out, r
-
-
-@rule
-def without_pam_nothing_runs(t):
-    with Other(t, conf=lambda c: c.replace("UsePAM yes", "UsePAM no")) as d:
-        refused(d.ssh("echo ran"))
-
-
-@rule
-def with_a_pam_stack_that_forgets_us_nothing_runs(t):
-    with Other(t, pam=lambda c: "") as d:
-        refused(d.ssh("echo ran"))
-    # asked, but not obeyed
-    with Other(t, pam=lambda c: c.replace("requisite ", "optional  ")) as d:
-        refused(d.ssh("echo ran", key=t.keys["olga"]))
-
-
-@rule
-def people_are_not_affected(t):
-    """Who is not in the group logs in as before."""
-    key = t.p.key("person")
-    with Other(t, conf=lambda c: c + "AuthorizedKeysFile /etc/postern/sshd/keys\n", keys=[open(key + ".pub").read()],
-               outside=("nobody-agent",)) as d:
-        r = d.ssh("echo ran; id -un", user="nobody-agent", key=key)
-        assert r.code == 0 and r.out == b"ran\nnobody-agent\n", (r, d.log_tail())
-        refused(d.ssh("echo ran", user="demo-agent", key=t.keys["olga"]))
-
-
-@rule
-def postern_run_outside_a_session_is_refused(t):
-    uid = t.d.uids["demo-agent"]
-    held = Held(t.d)  # somebody of the same uid is inside
-    try:
-        r = run(["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups",
-                 f"{os.environ.get('BUILD', 'build')}/libexec/postern/postern-run", "--socket",
-                 t.p.state + "/run/run.sock"], env={"SSH_ORIGINAL_COMMAND": "echo ran"})
-        refused(r)
-        assert held.answers()
-    finally:
-        held.close()
-    t.all_gone()
-
-
-@rule
-def a_dead_broker_lets_nobody_in(t):
-    with tempfile.TemporaryDirectory() as empty:
-        os.chmod(empty, 0o755)
-        with Other(t, sockets=empty) as d:
-            refused(d.ssh("echo ran"), b"the broker cannot be reached")
-
-
-@rule
-def a_broker_that_hangs_lets_nobody_in_and_makes_no_session_later(t):
-    core = t.p.daemon("core")
-    os.kill(core, signal.SIGSTOP)
-    try:
-        began = time.monotonic()
-        refused(t.d.ssh("echo ran"), b"does not answer")
-        assert 4 < time.monotonic() - began < 9
-    finally:
-        os.kill(core, signal.SIGCONT)
-    t.all_gone(10)
-    until("a login afterwards", lambda: t.d.ssh("true").code == 0, 10, 0.2)
-    t.all_gone()
-
-
-class Other:
-    """Another sshd for one rule."""
-
-    def __init__(self, t, outside=(), **kw):
-        self.d = Sshd(t.p, ACCOUNTS, outside=outside, **kw)
-
-    def __enter__(self):
-        return self.d
-
-    def __exit__(self, *_):
-        self.d.close()
-
-
-if b"libasan" in run(["ldd", f"{os.environ.get('BUILD', 'build')}/lib/security/pam_postern.so"]).out:
-    print("1..1\nok 1 - the_sshd_route # SKIP sshd cannot load a module built with sanitizers")
-else:
-    main(Route)
+run_rules()

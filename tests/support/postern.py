@@ -8,7 +8,7 @@ import fcntl, json, os, re, shutil, signal, stat, subprocess, tempfile, threadin
 
 import proc
 
-BUILD = os.path.abspath(os.environ.get("BUILD", "build"))
+BUILD = os.path.abspath(os.environ.get("BUILD") or os.path.join(os.path.dirname(__file__), "../../build"))
 PROGRAM = BUILD + "/bin/postern"
 IDS_FIRST = 0x70000000 + 1024 * 65536  # behind what `make demo` and `make up` use
 IDS_COUNT = 64 * 65536
@@ -87,7 +87,11 @@ class Postern:
         self.log = []
         self.keys = {}
         if start:
-            self.start()
+            try:
+                self.start()
+            except BaseException:
+                self.close()
+                raise
 
     # ---- life ----
 
