@@ -14,9 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,119 +24,24 @@
 #include "lib/chan.h"
 #include "lib/clock.h"
 #include "lib/fdio.h"
-#include "lib/msg.h"
 #include "lib/str.h"
 #include "lib/util.h"
 #include "pam/authinfo.h"
 #include "pam/cgroup.h"
 #include "pam/query.h"
+#include "tests/support/pam_core.h"
 
-#define TYPE    "ssh-ed25519-cert-v01@openssh.com"
-#define SESSION "01890a5d-ac96-774b-bcce-b302099a8057"
+#define TYPE "ssh-ed25519-cert-v01@openssh.com"
 
-enum answer { OPENED, DENIED, SILENT, HANGS_UP, NO_CGROUP, NONSENSE };
-
-/* The core that the test plays: one connection. */
-static struct {
-	char dir[64], socket[96], cgroup[128], said[512];
-	int listener;
-	enum answer answer;
-	pthread_t thread;
-	struct chan *chan;
-	char user[64], peer[64], key[256];
-	size_t key_len;
-	bool asked;
-} core;
-
-static void answer(const struct msg *m)
-{
-	json_t *opened = json_pack("{s:s}", "session", SESSION);
-	char procs[200];
-	int fd;
-
-	(void)snprintf(procs, sizeof procs, "%s/cgroup.procs", core.cgroup);
-	fd = open(core.answer == NO_CGROUP ? "/dev/null" : procs, O_WRONLY | O_CLOEXEC);
-	if (core.answer == OPENED || core.answer == NO_CGROUP)
-		(void)chan_send(core.chan, "pam.opened", m->id, json_incref(opened), &fd, 1);
-	else if (core.answer == DENIED)
-		(void)chan_send(core.chan, "pam.denied", m->id,
-		    json_pack("{s:s, s:i}", "reason", "no such role\n\x1b[2J", "record", 41), NULL,
-		    0);
-	else if (core.answer == NONSENSE)
-		(void)send(chan_fd(core.chan), "{}", 2, MSG_NOSIGNAL);
-	util_close(&fd);
-	json_decref(opened);
-}
-
-static void *play(void *arg)
-{
-	struct msg m = MSG_INIT;
-	struct pollfd p = {core.listener, POLLIN, 0};
-	cleanup_buf struct buf b;
-
-	(void)arg;
-	buf_init(&b, 64 * 1024);
-	if (poll(&p, 1, 10000) != 1)
-		return NULL;
-	core.chan = chan_new(accept4(core.listener, NULL, NULL, SOCK_CLOEXEC), MSG_CORE, MSG_PAM);
-	chan_set_phase(core.chan, MSG_PHASE_AUTH);
-	p.fd = chan_fd(core.chan);
-	if (poll(&p, 1, 10000) != 1 || chan_recv(core.chan, &m, NULL) != 1)
-		return NULL;
-	core.asked = msg_is(&m, "pam.open");
-	(void)msg_bytes(&m, "user", &b);
-	(void)snprintf(core.user, sizeof core.user, "%.*s", (int)b.len, (const char *)b.data);
-	(void)snprintf(core.peer, sizeof core.peer, "%s", msg_str(&m, "peer"));
-	buf_reset(&b);
-	(void)msg_bytes(&m, "key", &b);
-	core.key_len = b.len < sizeof core.key ? b.len : 0;
-	memcpy(core.key, b.data, core.key_len);
-	answer(&m);
-	msg_done(&m);
-	if (core.answer == HANGS_UP || core.answer == NONSENSE) {
-		chan_free(core.chan);
-		core.chan = NULL;
-	} else {
-		chan_set_phase(core.chan, MSG_PHASE_OPEN);
-	}
-	return NULL;
-}
-
-static void core_listen(uid_t as)
-{
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-
-	assert_true(str_copy(a.sun_path, sizeof a.sun_path, core.socket));
-	core.listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(core.listener, (struct sockaddr *)&a, sizeof a), 0);
-	assert_int_equal(seteuid(as), 0); /* what the client sees is who calls listen(2) */
-	assert_int_equal(listen(core.listener, 4), 0);
-	assert_int_equal(seteuid(0), 0);
-}
-
-static void core_start(enum answer how)
-{
-	core.answer = how;
-	core.asked = false;
-	core_listen(0);
-	assert_int_equal(pthread_create(&core.thread, NULL, play, NULL), 0);
-}
-
-static void core_stop(void)
-{
-	(void)pthread_join(core.thread, NULL);
-	chan_free(core.chan);
-	core.chan = NULL;
-	util_close(&core.listener);
-	(void)unlink(core.socket);
-}
+/* What libpam had us tell the person. */
+static char said[512];
 
 static int converse(int n, const struct pam_message **m, struct pam_response **ret, void *arg)
 {
 	(void)arg;
 	*ret = calloc((size_t)n, sizeof **ret);
 	for (int i = 0; i < n; i++)
-		(void)snprintf(core.said, sizeof core.said, "%s", m[i]->msg);
+		(void)snprintf(said, sizeof said, "%s", m[i]->msg);
 	return PAM_SUCCESS;
 }
 
@@ -147,7 +50,7 @@ static void service(const char *name, const char *text)
 	char path[128];
 	cleanup_close int fd = -1;
 
-	(void)snprintf(path, sizeof path, "%s/%s", core.dir, name);
+	(void)snprintf(path, sizeof path, "%s/%s", pam_core.dir, name);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	assert_int_equal(fd_write_full(fd, text, strlen(text)), 0);
 }
@@ -161,14 +64,14 @@ static int set_up(void **state)
 	(void)state;
 	(void)signal(SIGPIPE, SIG_IGN);
 	assert_non_null(so);
-	(void)str_copy(core.dir, sizeof core.dir, "/tmp/postern-test-pam-XXXXXX");
-	assert_non_null(mkdtemp(core.dir));
-	(void)snprintf(core.socket, sizeof core.socket, "%s/pam.sock", core.dir);
+	(void)str_copy(pam_core.dir, sizeof pam_core.dir, "/tmp/postern-test-pam-XXXXXX");
+	assert_non_null(mkdtemp(pam_core.dir));
+	(void)snprintf(pam_core.socket, sizeof pam_core.socket, "%s/pam.sock", pam_core.dir);
 	(void)snprintf(text, sizeof text,
 	    "account required %s/lib/security/pam_postern.so socket=%s\n"
 	    "account required pam_permit.so\n"
 	    "session required %s/lib/security/pam_postern.so socket=%s\n",
-	    so, core.socket, so, core.socket);
+	    so, pam_core.socket, so, pam_core.socket);
 	service("postern", text);
 	(void)snprintf(text, sizeof text,
 	    "account required %s/lib/security/pam_postern.so\n"
@@ -177,9 +80,9 @@ static int set_up(void **state)
 	    so, so);
 	service("alone", text);
 	for (int i = 0; i < 2; i++) {
-		(void)snprintf(core.cgroup, sizeof core.cgroup, "%s/postern-test-pam-%d",
+		(void)snprintf(pam_core.cgroup, sizeof pam_core.cgroup, "%s/postern-test-pam-%d",
 		    i == 0 ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup", getpid());
-		if (mkdir(core.cgroup, 0755) == 0)
+		if (mkdir(pam_core.cgroup, 0755) == 0)
 			return 0;
 	}
 	return -1;
@@ -190,12 +93,12 @@ static int tear_down(void **state)
 	char path[128];
 
 	(void)state;
-	(void)snprintf(path, sizeof path, "%s/postern", core.dir);
+	(void)snprintf(path, sizeof path, "%s/postern", pam_core.dir);
 	(void)unlink(path);
-	(void)snprintf(path, sizeof path, "%s/alone", core.dir);
+	(void)snprintf(path, sizeof path, "%s/alone", pam_core.dir);
 	(void)unlink(path);
-	(void)rmdir(core.dir);
-	return rmdir(core.cgroup);
+	(void)rmdir(pam_core.dir);
+	return rmdir(pam_core.cgroup);
 }
 
 static const char *certificate(void)
@@ -217,8 +120,9 @@ static pam_handle_t *login(const char *where, const char *info, const char *rhos
 	static const struct pam_conv conv = {converse, NULL};
 	pam_handle_t *h = NULL;
 
-	core.said[0] = '\0';
-	assert_int_equal(pam_start_confdir(where, "demo-agent", &conv, core.dir, &h), PAM_SUCCESS);
+	said[0] = '\0';
+	assert_int_equal(
+	    pam_start_confdir(where, "demo-agent", &conv, pam_core.dir, &h), PAM_SUCCESS);
 	if (rhost)
 		assert_int_equal(pam_set_item(h, PAM_RHOST, rhost), PAM_SUCCESS);
 	if (info)
@@ -231,23 +135,7 @@ static void assert_tied(bool want)
 	char here[CGROUP_PATH_MAX];
 
 	assert_int_equal(cgroup_here(here, NULL), 0);
-	assert_int_equal(strstr(here, strrchr(core.cgroup, '/')) != NULL, want);
-}
-
-/* What the core hears next within five seconds: a message's name, "" for a close. */
-static const char *heard(void)
-{
-	static char name[32];
-	struct pollfd p = {chan_fd(core.chan), POLLIN, 0};
-	struct msg m = MSG_INIT;
-	int r;
-
-	assert_int_equal(poll(&p, 1, 5000), 1);
-	r = chan_recv(core.chan, &m, NULL);
-	assert_true(r >= 0);
-	(void)snprintf(name, sizeof name, "%s", r == 1 ? m.type->name : "");
-	msg_done(&m);
-	return name;
+	assert_int_equal(strstr(here, strrchr(pam_core.cgroup, '/')) != NULL, want);
 }
 
 static void refused(const char *info, const char *rhost, const char *why)
@@ -255,9 +143,9 @@ static void refused(const char *info, const char *rhost, const char *why)
 	pam_handle_t *h = login("postern", info, rhost);
 
 	assert_int_equal(pam_open_session(h, 0), PAM_SESSION_ERR);
-	assert_non_null(strstr(core.said, "postern: denied: "));
-	if (!strstr(core.said, why))
-		fail_msg("\"%s\" does not say \"%s\"", core.said, why);
+	assert_non_null(strstr(said, "postern: denied: "));
+	if (!strstr(said, why))
+		fail_msg("\"%s\" does not say \"%s\"", said, why);
 	(void)pam_end(h, PAM_SESSION_ERR);
 	assert_tied(false);
 }
@@ -269,23 +157,23 @@ static void opens_with_a_certificate_and_binds_the_process(void **state)
 	pam_handle_t *h = login("postern", certificate(), "192.0.2.7");
 
 	(void)state;
-	core_start(OPENED);
+	pam_core_start(OPENED);
 	assert_int_equal(pam_acct_mgmt(h, 0), PAM_SUCCESS);
 	assert_int_equal(pam_open_session(h, 0), PAM_SUCCESS);
-	(void)pthread_join(core.thread, NULL);
-	assert_true(core.asked);
-	assert_string_equal(core.user, "demo-agent");
-	assert_string_equal(core.peer, "192.0.2.7");
-	assert_int_equal(core.key_len, 4 + strlen(TYPE) + 11);
-	assert_memory_equal(core.key + core.key_len - 11, "certificate", 11);
-	assert_string_equal(core.said, "");
+	(void)pthread_join(pam_core.thread, NULL);
+	assert_true(pam_core.asked);
+	assert_string_equal(pam_core.user, "demo-agent");
+	assert_string_equal(pam_core.peer, "192.0.2.7");
+	assert_int_equal(pam_core.key_len, 4 + strlen(TYPE) + 11);
+	assert_memory_equal(pam_core.key + pam_core.key_len - 11, "certificate", 11);
+	assert_string_equal(said, "");
 	assert_tied(true);
 	assert_int_equal(pam_close_session(h, 0), PAM_SUCCESS);
 	assert_tied(false);
-	assert_string_equal(heard(), "pam.close");
-	assert_string_equal(heard(), "");
+	assert_string_equal(pam_core_heard(), "pam.close");
+	assert_string_equal(pam_core_heard(), "");
 	assert_int_equal(pam_end(h, PAM_SUCCESS), PAM_SUCCESS);
-	core_stop();
+	pam_core_stop();
 }
 
 static void a_process_that_dies_closes_the_socket(void **state)
@@ -293,19 +181,19 @@ static void a_process_that_dies_closes_the_socket(void **state)
 	pid_t pid;
 
 	(void)state;
-	core_start(OPENED);
+	pam_core_start(OPENED);
 	pid = fork();
 	if (pid == 0) {
 		pam_handle_t *h = login("postern", certificate(), "192.0.2.7");
 
 		_exit(pam_open_session(h, 0) == PAM_SUCCESS ? (pause(), 0) : 1);
 	}
-	(void)pthread_join(core.thread, NULL);
-	assert_true(core.asked);
+	(void)pthread_join(pam_core.thread, NULL);
+	assert_true(pam_core.asked);
 	assert_int_equal(kill(pid, SIGKILL), 0);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
-	assert_string_equal(heard(), "");
-	core_stop();
+	assert_string_equal(pam_core_heard(), "");
+	pam_core_stop();
 }
 
 /* sshd forks the user's part without exec; its end is not the session's. */
@@ -317,9 +205,9 @@ static void a_fork_that_ends_the_handle_does_not_end_the_session(void **state)
 	pid_t pid;
 
 	(void)state;
-	core_start(OPENED);
+	pam_core_start(OPENED);
 	assert_int_equal(pam_open_session(h, 0), PAM_SUCCESS);
-	(void)pthread_join(core.thread, NULL);
+	(void)pthread_join(pam_core.thread, NULL);
 	pid = fork();
 	if (pid == 0) {
 		(void)pam_close_session(h, PAM_SILENT);
@@ -328,12 +216,12 @@ static void a_fork_that_ends_the_handle_does_not_end_the_session(void **state)
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
-	p = (struct pollfd){chan_fd(core.chan), POLLIN, 0};
+	p = (struct pollfd){chan_fd(pam_core.chan), POLLIN, 0};
 	assert_int_equal(poll(&p, 1, 100), 0);
 	assert_int_equal(pam_close_session(h, 0), PAM_SUCCESS);
-	assert_string_equal(heard(), "pam.close");
+	assert_string_equal(pam_core_heard(), "pam.close");
 	assert_int_equal(pam_end(h, PAM_SUCCESS), PAM_SUCCESS);
-	core_stop();
+	pam_core_stop();
 }
 
 static void ending_the_handle_without_closing_closes_the_socket(void **state)
@@ -343,13 +231,13 @@ static void ending_the_handle_without_closing_closes_the_socket(void **state)
 
 	(void)state;
 	assert_int_equal(cgroup_here(here, NULL), 0);
-	core_start(OPENED);
+	pam_core_start(OPENED);
 	assert_int_equal(pam_open_session(h, 0), PAM_SUCCESS);
-	(void)pthread_join(core.thread, NULL);
+	(void)pthread_join(pam_core.thread, NULL);
 	assert_int_equal(pam_end(h, PAM_SUCCESS), PAM_SUCCESS);
-	assert_string_equal(heard(), "");
+	assert_string_equal(pam_core_heard(), "");
 	assert_int_equal(cgroup_return(here), 0);
-	core_stop();
+	pam_core_stop();
 }
 
 static void no_descriptor_survives_an_exec(void **state)
@@ -359,9 +247,9 @@ static void no_descriptor_survives_an_exec(void **state)
 	pid_t pid;
 
 	(void)state;
-	core_start(OPENED);
+	pam_core_start(OPENED);
 	assert_int_equal(pam_open_session(h, 0), PAM_SUCCESS);
-	(void)pthread_join(core.thread, NULL);
+	(void)pthread_join(pam_core.thread, NULL);
 	pid = fork();
 	if (pid == 0) {
 		execl("/bin/sh", "sh", "-c",
@@ -372,7 +260,7 @@ static void no_descriptor_survives_an_exec(void **state)
 	assert_int_equal(status, 0);
 	assert_int_equal(pam_close_session(h, 0), PAM_SUCCESS);
 	(void)pam_end(h, PAM_SUCCESS);
-	core_stop();
+	pam_core_stop();
 }
 
 static void a_second_session_on_one_handle_is_refused(void **state)
@@ -380,24 +268,24 @@ static void a_second_session_on_one_handle_is_refused(void **state)
 	pam_handle_t *h = login("postern", certificate(), "192.0.2.7");
 
 	(void)state;
-	core_start(OPENED);
+	pam_core_start(OPENED);
 	assert_int_equal(pam_open_session(h, 0), PAM_SUCCESS);
 	assert_int_equal(pam_open_session(h, 0), PAM_SESSION_ERR);
-	(void)pthread_join(core.thread, NULL);
+	(void)pthread_join(pam_core.thread, NULL);
 	(void)pam_close_session(h, 0); /* libpam remembers the refusal; the first session ends */
-	assert_string_equal(heard(), "pam.close");
+	assert_string_equal(pam_core_heard(), "pam.close");
 	assert_tied(false);
 	(void)pam_end(h, PAM_SUCCESS);
-	core_stop();
+	pam_core_stop();
 }
 
 static void a_denial_says_why_with_its_record_and_harmlessly(void **state)
 {
 	(void)state;
-	core_start(DENIED);
+	pam_core_start(DENIED);
 	refused(
 	    certificate(), "192.0.2.7", "postern: denied: no such role\\x0a\\x1b[2J (record 41)");
-	core_stop();
+	pam_core_stop();
 }
 
 static void a_silent_caller_is_told_nothing(void **state)
@@ -405,11 +293,11 @@ static void a_silent_caller_is_told_nothing(void **state)
 	pam_handle_t *h = login("postern", certificate(), "192.0.2.7");
 
 	(void)state;
-	core_start(DENIED);
+	pam_core_start(DENIED);
 	assert_int_equal(pam_open_session(h, PAM_SILENT), PAM_SESSION_ERR);
-	assert_string_equal(core.said, "");
+	assert_string_equal(said, "");
 	(void)pam_end(h, PAM_SESSION_ERR);
-	core_stop();
+	pam_core_stop();
 }
 
 static void an_absent_or_empty_or_doubtful_login_is_refused(void **state)
@@ -417,7 +305,7 @@ static void an_absent_or_empty_or_doubtful_login_is_refused(void **state)
 	char two[1024];
 
 	(void)state;
-	core_start(OPENED);
+	pam_core_start(OPENED);
 	refused(NULL, "192.0.2.7", "sshd names no key");
 	refused(AUTHINFO_NAME "=", "192.0.2.7", "sshd names no key");
 	refused(AUTHINFO_NAME "=password\n", "192.0.2.7", "not authenticated by a key");
@@ -429,9 +317,9 @@ static void an_absent_or_empty_or_doubtful_login_is_refused(void **state)
 	refused(certificate(), "host.example", "numeric address");
 	refused(certificate(), "UNKNOWN", "numeric address");
 	/* and nobody was asked */
-	assert_false(core.asked);
-	(void)pthread_cancel(core.thread);
-	core_stop();
+	assert_false(pam_core.asked);
+	(void)pthread_cancel(pam_core.thread);
+	pam_core_stop();
 }
 
 static void account_only_ever_refuses(void **state)
@@ -467,21 +355,21 @@ static void a_dead_broker_refuses(void **state)
 {
 	(void)state;
 	refused(certificate(), "192.0.2.7", "the broker cannot be reached"); /* no socket */
-	core_listen(0);
-	util_close(&core.listener); /* a socket where nobody listens */
+	pam_core_listen(0);
+	util_close(&pam_core.listener); /* a socket where nobody listens */
 	refused(certificate(), "192.0.2.7", "the broker cannot be reached");
-	(void)unlink(core.socket);
+	(void)unlink(pam_core.socket);
 }
 
 static void a_broker_that_hangs_up_refuses(void **state)
 {
 	(void)state;
-	core_start(HANGS_UP);
+	pam_core_start(HANGS_UP);
 	refused(certificate(), "192.0.2.7", "the broker does not answer");
-	core_stop();
-	core_start(NONSENSE);
+	pam_core_stop();
+	pam_core_start(NONSENSE);
 	refused(certificate(), "192.0.2.7", "the broker does not answer");
-	core_stop();
+	pam_core_stop();
 }
 
 static void a_broker_that_says_nothing_refuses_in_time(void **state)
@@ -489,30 +377,30 @@ static void a_broker_that_says_nothing_refuses_in_time(void **state)
 	int64_t start = clock_mono_ns(), took;
 
 	(void)state;
-	core_start(SILENT);
+	pam_core_start(SILENT);
 	refused(certificate(), "192.0.2.7", "the broker does not answer");
 	took = clock_mono_ns() - start;
 	assert_in_range(took / 1000000, QUERY_SECONDS * 1000 - 100, QUERY_SECONDS * 1000 + 1500);
-	core_stop();
+	pam_core_stop();
 }
 
 static void a_descriptor_that_is_no_cgroup_refuses(void **state)
 {
 	(void)state;
-	core_start(NO_CGROUP);
+	pam_core_start(NO_CGROUP);
 	refused(certificate(), "192.0.2.7", "no cgroup");
-	(void)pthread_join(core.thread, NULL);
-	assert_string_equal(heard(), "pam.close");
-	core_stop();
+	(void)pthread_join(pam_core.thread, NULL);
+	assert_string_equal(pam_core_heard(), "pam.close");
+	pam_core_stop();
 }
 
 static void somebody_else_on_the_socket_is_not_believed(void **state)
 {
 	(void)state;
-	core_listen(65534);
+	pam_core_listen(65534);
 	refused(certificate(), "192.0.2.7", "somebody else");
-	util_close(&core.listener);
-	(void)unlink(core.socket);
+	util_close(&pam_core.listener);
+	(void)unlink(pam_core.socket);
 }
 
 int main(void)
