@@ -78,6 +78,28 @@ static int log_append(struct record_log *l, const char *class_name, const char *
 
 /* ---- the commit ---- */
 
+static int on_beyond(const void *key, size_t klen, const void *value, size_t len, void *arg)
+{
+	(void)key, (void)klen, (void)value, (void)len, (void)arg;
+	return 1;
+}
+
+/* What lies behind a head that was set back would be written over, and with it what it tells. */
+static int check_beyond(struct record_store *s, const struct chain_head *head, struct err *e)
+{
+	uint8_t key[8];
+	int r;
+
+	chain_key(head->seq + 1, key);
+	r = store_walk(s->store, STORE_RECORDS, key, sizeof key, 1, on_beyond, NULL);
+	if (r < 0)
+		return err_set(e, r, "the records cannot be read");
+	if (r > 0)
+		return err_set(e, -EUCLEAN, "there are records behind the newest, %llu",
+		    (unsigned long long)head->seq);
+	return 0;
+}
+
 static int read_head(struct record_store *s, struct chain_head *ret, struct err *e)
 {
 	uint8_t key[8], digest[DIGEST_LEN];
@@ -89,7 +111,7 @@ static int read_head(struct record_store *s, struct chain_head *ret, struct err 
 	memset(ret, 0, sizeof *ret);
 	r = store_get(s->store, STORE_HEADS, HEAD_KEY, strlen(HEAD_KEY), &b);
 	if (r == -ENOENT)
-		return 0;
+		return check_beyond(s, ret, e);
 	if (r < 0)
 		return err_set(e, r, "the log's head cannot be read");
 	if (chain_head_parse(b.data, b.len, ret) < 0)
@@ -103,7 +125,7 @@ static int read_head(struct record_store *s, struct chain_head *ret, struct err 
 		return err_set(e, -EUCLEAN,
 		    "the newest record, %llu, does not match the log's head",
 		    (unsigned long long)ret->seq);
-	return 0;
+	return check_beyond(s, ret, e);
 }
 
 /* After a commit whose fate is not known: what the disk says now. */
