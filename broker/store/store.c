@@ -16,6 +16,7 @@
 #include "lib/util.h"
 
 #define DATA_FILE "data.mdb"
+#define LOCK_FILE "lock.mdb"
 
 static const char *const db_names[STORE_DBS] = {
     "meta", "records", "connections", "sessions", "leases", "heads"};
@@ -110,9 +111,20 @@ static int open_dbs(struct store *s, struct err *e)
 	return store_error(s, mdb_txn_commit(txn), "opening", e);
 }
 
+/* LMDB makes the lock file even for a reader, who may be root: then the core could not open it. One
+ * that is not there locks nobody out. */
+static unsigned env_flags(const struct store *s)
+{
+	if (!s->config.read_only)
+		return 0;
+	return faccessat(s->dirfd, LOCK_FILE, F_OK, AT_SYMLINK_NOFOLLOW) < 0
+	           ? MDB_RDONLY | MDB_NOLOCK
+	           : MDB_RDONLY;
+}
+
 int store_reopen(struct store *s, struct err *e)
 {
-	unsigned flags = s->config.read_only ? MDB_RDONLY : 0;
+	unsigned flags = env_flags(s);
 	char path[48];
 	int rc, r, dead;
 
