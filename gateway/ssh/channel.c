@@ -200,8 +200,9 @@ static void step_running(struct channel *ch, int64_t now_ns)
 {
 	relay_in(ch);
 	if (ch->client_closed) {
-		/* nobody reads any more; what the client has sent still reaches the command, whose status is
-		 * still wanted: OpenSSH's mux client closes once both sides have sent EOF */
+		/* nobody reads any more; what the client has sent still reaches the command, whose
+		 * status is still wanted: OpenSSH's mux client closes once both sides have sent EOF
+		 */
 		relay_close_out(ch);
 	} else {
 		move_out(ch);

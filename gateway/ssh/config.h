@@ -17,8 +17,8 @@ struct err;
 #define GATEWAY_TRIES_MAX       64
 
 enum gateway_algorithms {
-	GATEWAY_STRICT, /* curve25519, AEAD ciphers */
-	GATEWAY_COMPAT, /* and NIST P-256, CTR ciphers with HMAC-SHA2, for old clients */
+	GATEWAY_STRICT, /* curve25519; AEAD ciphers, or CTR with encrypt-then-MAC */
+	GATEWAY_COMPAT, /* and NIST P-256, and encrypt-and-MAC, for old clients */
 };
 
 struct gateway_config {

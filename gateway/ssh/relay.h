@@ -25,8 +25,9 @@
 
 struct channel;
 
-#define RELAY_WINDOW_MAX (3u * 1024 * 1024) /* libssh keeps at most 640,000 + 1,280,000 by itself  \
-	                                     */
+#define RELAY_WINDOW_MAX                                                                           \
+	(3u * 1024 * 1024) /* libssh keeps at most 640,000 + 1,280,000 by itself                   \
+	                    */
 #define RELAY_TAIL_MAX (512u * 1024)
 
 struct inflow {             /* from the client */

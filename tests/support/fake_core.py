@@ -42,7 +42,10 @@ class Link:
             return False
 
     def recv(self):
-        data, fds, _, _ = socket.recv_fds(self.sock, MSG_MAX + 1, 8)
+        try:
+            data, fds, _, _ = socket.recv_fds(self.sock, MSG_MAX + 1, 8)
+        except OSError:
+            data = b""
         if not data:
             return None, []
         return json.loads(data), fds
@@ -57,7 +60,7 @@ class Gateway:
         os.mkdir(self.dir + "/etc")
         os.mkdir(self.dir + "/hostkeys")
         with open(self.dir + "/etc/postern.yaml", "w", encoding="utf-8") as f:
-            f.write("gateway:\n  keepalive_interval: 60s\n" + "".join("  " + l + "\n" for l in config.split("\n") if l))
+            f.write("gateway:\n  max_tries: 6\n" + "".join("  " + l + "\n" for l in config.split("\n") if l))
         keygen("-t", "ed25519", "-f", self.dir + "/hostkeys/ssh_host_ed25519_key", "-C", "", "-N", "")
         keygen("-t", "ed25519", "-f", self.dir + "/ca", "-C", "", "-N", "")
         self.grant = grant or {"tenant": "demo", "role": "agent", "channels": 64,
@@ -103,7 +106,8 @@ class Gateway:
             self.spare()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
-        self.wait(lambda: self.count("worker.pair") >= spares, 10)
+        if not self.wait(lambda: self.count("worker.pair") >= spares, 20):
+            raise RuntimeError("the gateway does not start")
 
     # ---- processes
     def open_dir(self, name):
