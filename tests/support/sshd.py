@@ -47,7 +47,8 @@ cp "$WORK/sshd_config" /etc/ssh/sshd_config
 cp "$WORK/postern.conf" /etc/ssh/sshd_config.d/postern.conf
 cp -r "$WORK/sshd" /etc/postern/sshd
 chmod -R go-w /etc/postern /etc/ssh
-cat "$WORK/pam" /etc/pam.d/sshd >/etc/pam.d/sshd.new
+cp "$WORK/pam" /etc/pam.d/postern-sshd
+{ echo "@include postern-sshd"; cat /etc/pam.d/sshd; } >/etc/pam.d/sshd.new
 mv /etc/pam.d/sshd.new /etc/pam.d/sshd
 cp "$LIB/lib/security/pam_postern.so" "$security/"
 cp "$LIB/libexec/postern/postern-run" /usr/libexec/postern/
