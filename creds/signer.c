@@ -18,6 +18,7 @@
 #define ID_MAX       36
 #define PERSON_MAX   256
 #define AUDIENCE_MAX 256
+#define ISSUER_MAX   256
 
 struct tenant {
 	char name[NAME_MAX_LEN + 1];
@@ -173,6 +174,8 @@ static int check_claims(const struct jwt_claims *c, struct err *e)
 		return err_set(e, -EINVAL, "no session's or lease's id");
 	if (!text_ok(c->audience, 1, AUDIENCE_MAX))
 		return err_set(e, -EINVAL, "no audience");
+	if (!text_ok(c->issuer, 1, ISSUER_MAX))
+		return err_set(e, -EINVAL, "no issuer");
 	if (!text_ok(c->person, 0, PERSON_MAX))
 		return err_set(e, -EINVAL, "no person's name");
 	if (__builtin_sub_overflow(c->issued_s, now_s, &skew) || skew > SIGNER_SKEW_MAX_S ||
@@ -187,8 +190,9 @@ static int check_claims(const struct jwt_claims *c, struct err *e)
 
 static int sign_jwt(struct signer *s, const struct msg *m, json_t **ret, struct err *e)
 {
+	const char *issuer = msg_str(m, "issuer"); /* the tenant's own */
 	const struct jwt_claims c = {
-	    .issuer = s->issuer,
+	    .issuer = issuer == NULL ? s->issuer : issuer,
 	    .audience = msg_str(m, "audience"),
 	    .tenant = msg_str(m, "tenant"),
 	    .role = msg_str(m, "role"),

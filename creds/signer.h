@@ -23,7 +23,7 @@ struct signer;
 
 struct signer_config {
 	int keys_fd;        /* directory; borrowed for the signer's life */
-	const char *issuer; /* claim iss; copied */
+	const char *issuer; /* claim iss where a request names none; copied */
 	unsigned rate;      /* signatures per second and tenant */
 	unsigned burst;     /* at once */
 };

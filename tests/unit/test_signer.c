@@ -13,11 +13,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "creds/jwt.h"
 #include "creds/key_file.h"
 #include "lib/buf.h"
 #include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/msg.h"
+#include "lib/str.h"
 #include "lib/util.h"
 #include "tests/support/keygen.h"
 
@@ -123,6 +125,45 @@ static char *kid_of(struct signer *s, const char *tenant)
 	out = strdup(json_string_value(json_object_get(json_array_get(keys, 0), "kid")));
 	json_decref(answer);
 	return out;
+}
+
+/* The claims of the token for this body, which is taken over. */
+static json_t *claims(struct signer *s, json_t *body)
+{
+	json_t *answer = NULL, *out;
+	const char *token, *part;
+	uint8_t bytes[JWT_MAX];
+	char b64[JWT_MAX];
+	size_t n = 0, len;
+
+	assert_string_equal(ask(s, "jwt.sign", body, &answer), "jwt.signed");
+	token = json_string_value(json_object_get(answer, "token"));
+	assert_non_null(part = strchr(token, '.'));
+	for (part++; *part != '.' && n < sizeof(b64) - 4; part++)
+		b64[n++] = (char)(*part == '-' ? '+' : *part == '_' ? '/' : *part);
+	while (n % 4 != 0)
+		b64[n++] = '=';
+	assert_int_equal(b64_decode(bytes, sizeof(bytes), b64, n, &len), 0);
+	assert_non_null(out = json_loadb((const char *)bytes, len, 0, NULL));
+	json_decref(answer);
+	return out;
+}
+
+static void a_tenants_issuer_is_in_its_tokens(void **state)
+{
+	struct signer *s = make(100, 100);
+	json_t *o = claims(s, with(sign_body(now_s(), 60), "issuer", "https://id.example.com"));
+
+	(void)state;
+	assert_string_equal(json_string_value(json_object_get(o, "iss")), "https://id.example.com");
+	json_decref(o);
+	o = claims(s, sign_body(now_s(), 60));
+	assert_string_equal(
+	    json_string_value(json_object_get(o, "iss")), "https://postern.example");
+	json_decref(o);
+	assert_false(signs(s, with(sign_body(now_s(), 60), "issuer", ""), "no issuer"));
+	assert_false(signs(s, with(sign_body(now_s(), 60), "issuer", "https://a\nb"), "no issuer"));
+	signer_free(s);
 }
 
 static void a_tenant_has_one_key_of_its_own_made_at_first_use(void **state)
@@ -320,6 +361,7 @@ static void refuses_a_configuration_without_limits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_tenants_issuer_is_in_its_tokens),
 	    cmocka_unit_test(a_tenant_has_one_key_of_its_own_made_at_first_use),
 	    cmocka_unit_test(signs_what_it_put_together_itself),
 	    cmocka_unit_test(a_token_lives_ten_minutes_at_most),
