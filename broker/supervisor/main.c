@@ -170,6 +170,20 @@ static void settle(void)
 	util_close(&fd);
 }
 
+static int watch_signals(struct supervisor *s)
+{
+	const struct {
+		int signo;
+		loop_signal_fn fn;
+	} rows[SUPERVISOR_SIGNALS] = {
+	    {SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_reload}, {SIGCHLD, on_child}};
+
+	for (size_t i = 0; i < SUPERVISOR_SIGNALS; i++)
+		if (!(s->signals[i] = loop_on_signal(s->loop, rows[i].signo, rows[i].fn, s)))
+			return -ENOMEM;
+	return 0;
+}
+
 static int prepare(struct supervisor *s, struct err *e)
 {
 	int r;
@@ -186,11 +200,7 @@ static int prepare(struct supervisor *s, struct err *e)
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (!(s->loop = loop_new()) || !(s->store = fdstore_new()) ||
 	    !(s->workers = workers_new(s)) ||
-	    !(s->store_timer = loop_timer(s->loop, -1, on_store_timer, s)) ||
-	    !loop_on_signal(s->loop, SIGTERM, on_stop, s) ||
-	    !loop_on_signal(s->loop, SIGINT, on_stop, s) ||
-	    !loop_on_signal(s->loop, SIGHUP, on_reload, s) ||
-	    !loop_on_signal(s->loop, SIGCHLD, on_child, s))
+	    !(s->store_timer = loop_timer(s->loop, -1, on_store_timer, s)) || watch_signals(s) < 0)
 		return err_set(e, -ENOMEM, "no memory");
 	for (size_t i = 0; i < CHILD_ROLES; i++)
 		child_init(s, (enum child_role)i);
@@ -206,6 +216,8 @@ static void finish(struct supervisor *s)
 	orphans_end();
 	for (size_t i = 0; i < ARRAY_LEN(sockets); i++)
 		(void)unlinkat(s->dirs.run, sockets[i], 0);
+	for (size_t i = 0; i < SUPERVISOR_SIGNALS; i++)
+		loop_remove(s->signals[i]);
 	loop_remove(s->store_timer);
 	loop_remove(s->stage_timer);
 	workers_free(s->workers);

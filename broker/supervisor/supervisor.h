@@ -53,6 +53,8 @@ struct child {
 #define RESTART_PAUSE_MAX_MS 1000
 #define FIRST_TRIES          3 /* deaths by signal before the first `ready` */
 
+#define SUPERVISOR_SIGNALS 4
+
 struct supervisor {
 	struct settings set;
 	struct dirs dirs;
@@ -60,6 +62,7 @@ struct supervisor {
 	struct child child[CHILD_ROLES];
 	struct workers *workers;
 	struct fdstore *store;
+	struct loop_source *signals[SUPERVISOR_SIGNALS];
 	struct loop_source *store_timer;
 	bool restoring; /* the core is being given its descriptors back */
 	int listen_fd, ctl_fd, pam_fd, run_fd;

@@ -151,11 +151,15 @@ static int stub(const char *role, unsigned self, int argc, char **argv)
 
 			stub_heard(role, c, &m);
 			msg_done(&m);
-			if (end)
+			if (end) {
+				chan_free(c);
 				return 0;
+			}
 		}
-		if (r != -EAGAIN)
+		if (r != -EAGAIN) {
+			chan_free(c);
 			return r == 0 ? 0 : 96;
+		}
 	}
 }
 
