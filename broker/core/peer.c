@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "broker/core/core.h"
 #include "lib/chan.h"
@@ -67,8 +68,10 @@ void peer_close(struct peer *p)
 	if (!p || p->closed)
 		return;
 	p->closed = true;
-	/* what is still queued is sent now or never; the socket is closed at the end of the turn */
-	(void)chan_flush(p->chan);
+	/* what is still queued is sent now or never; the descriptor is closed at the end of the
+	 * turn, but the supervisor may have a copy, so the peer is told */
+	if (chan_flush(p->chan) == 0)
+		(void)shutdown(chan_fd(p->chan), SHUT_RDWR);
 	unwatch(p);
 	loop_defer_arm(p->core->reap);
 }
