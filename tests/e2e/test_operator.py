@@ -94,9 +94,9 @@ def status_tells_processes_host_disk_log_and_ca(p):
         assert word in r.text.lower(), (word, r.text)
     s = p.json("status")
     roles = {x["role"] for x in s["processes"]}
-    assert {"supervisor", "core", "spawn", "signer", "listener", "worker"} <= roles, roles
+    assert {"supervisor", "core", "spawn", "signer", "listener", "spare worker"} <= roles, roles
     for x in s["processes"]:
-        if x["role"] not in ("worker", "lease"):
+        if x["role"] not in ("worker", "spare worker", "lease"):
             assert x["pid"] == p.daemon(x["role"]), x
 
 

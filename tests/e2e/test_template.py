@@ -6,7 +6,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import json, os, re, shutil, subprocess
 
-from postern import Postern, run
+from postern import Postern, close_all, run
 from tap import main, rule
 
 
@@ -84,9 +84,13 @@ def a_missing_shell_is_said(p):
 
 @rule
 def its_limits_hold(p):
-    r = p.ssh("i=0; while [ $i -lt 40 ]; do cat </dev/tty & cat /dev/zero >/dev/null & i=$((i+1)); done 2>&1 | cat >/dev/null; echo over",
-              key=p.small, user="small", timeout=20)
-    assert b"over" not in r.out or r.code == 0, r
+    s = p.ssh_open("exec 3<&0; i=0; while [ $i -lt 40 ]; do cat <&3 >/dev/null 2>&1 & i=$((i+1)); done; echo over",
+                   key=p.small, user="small")
+    try:
+        assert b"fork" in s.stderr.readline()
+        assert b"over" not in s.stdout.read()
+    finally:
+        close_all(s)
     r = p.ssh("cat /dev/zero >/tmp/x; ls -l /tmp/x", key=p.small, user="small")
     size = [int(x) for x in r.text.split() if x.isdigit() and int(x) > 4096]
     assert size and size[0] <= 8 << 20, r

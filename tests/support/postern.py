@@ -82,9 +82,8 @@ class Postern:
         self.lock, self.ids = claim_ids()
         self.wrap = list(wrap)  # a command in front of `postern up`
         self.limits, self.gateway = limits, gateway  # more of postern.yaml: "key: value, key: value"
-        self.up = None
+        self.up = self.instance = None
         self.seen = set()  # (pid, start time) of every process of ours that was ever looked at
-        self.log = []
         self.keys = {}
         if start:
             try:
