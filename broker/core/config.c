@@ -118,6 +118,17 @@ static int load_templates(
 	return 0;
 }
 
+/* The keys themselves: those of ca_files are in no file of ours. */
+static void digest_cas(struct digest *all, const struct tenant *t)
+{
+	for (size_t i = 0; i < t->ncas; i++) {
+		size_t len;
+		const uint8_t *blob = key_blob(t->ca[i], &len);
+
+		digest_update(all, blob, len);
+	}
+}
+
 static int load_tenants(
     int dirfd, const struct names *l, struct digest *all, struct config *c, struct err *e)
 {
@@ -136,6 +147,7 @@ static int load_tenants(
 			return r;
 		memcpy(t->digest, digest, DIGEST_LEN);
 		c->ntenants++;
+		digest_cas(all, t);
 	}
 	return 0;
 }
@@ -156,17 +168,18 @@ static int check_templates(const struct config *c, struct err *e)
 	return 0;
 }
 
-/* Processes of one Unix user can signal each other, so an account is one tenant's. */
+/* Processes of one Unix user can signal each other, so an account that is named is one tenant's,
+ * and no other's role may stand for it by its own name. */
 static int check_unix(const struct config *c, struct err *e)
 {
-	for (size_t i = 1; i < c->ntenants; i++)
+	for (size_t i = 0; i < c->ntenants; i++)
 		for (size_t k = 0; k < c->tenant[i].nroles; k++)
-			for (size_t j = 0; j < i; j++) {
+			for (size_t j = 0; j < c->ntenants; j++) {
 				const char *name = c->tenant[i].role[k].unix_name;
 				const struct role *o =
 				    tenant_role_of_unix(&c->tenant[j], name, strlen(name));
 
-				if (name[0] && o && o->unix_name[0])
+				if (i != j && name[0] && o)
 					return err_set(e, -EINVAL,
 					    "tenants/%s.yaml:%u: the Unix account %s is also that "
 					    "of role "

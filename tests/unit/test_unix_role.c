@@ -163,6 +163,37 @@ static void an_account_stands_for_one_role(void **state)
 	tenant("demo", "  agent:\n" ROLE "    unix: same\n");
 	tenant("other", "  agent:\n" ROLE "    unix: same\n");
 	rejected("the Unix account same");
+	/* nor by the name of another tenant's role, in whichever order they are read */
+	tenant("other", "  same:\n" ROLE);
+	rejected("the Unix account same");
+	tenant("demo", "  same:\n" ROLE);
+	tenant("other", "  agent:\n" ROLE "    unix: same\n");
+	rejected("the Unix account same");
+}
+
+/* What was loaded has another digest when another key may sign. */
+static void a_ca_file_is_in_the_digest(void **state)
+{
+	uint8_t before[DIGEST_LEN];
+	cleanup_free char *demo = NULL, *other = NULL;
+	struct err e = ERR_INIT;
+	struct config *c;
+	size_t len;
+
+	(void)state;
+	demo = keygen_read("demo.pub", &len);
+	other = keygen_read("other.pub", &len);
+	put("tenants/demo.yaml", "ca_files: [ca.pub]\nroles: {agent: {allow: [exec]}}\n");
+	(void)unlink("tenants/other.yaml");
+	put("ca.pub", demo);
+	if (!(c = load(&e)))
+		fail_msg("%s", e.text);
+	memcpy(before, c->digest, sizeof before);
+	config_free(c);
+	put("ca.pub", other);
+	assert_non_null(c = load(&e));
+	assert_memory_not_equal(before, c->digest, sizeof before);
+	config_free(c);
 }
 
 static void odd_accounts_are_rejected(void **state)
@@ -192,6 +223,7 @@ int main(void)
 	    cmocka_unit_test(the_certificate_must_name_the_role),
 	    cmocka_unit_test(an_account_stands_for_one_role),
 	    cmocka_unit_test(odd_accounts_are_rejected),
+	    cmocka_unit_test(a_ca_file_is_in_the_digest),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, keygen_leave);
