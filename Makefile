@@ -165,7 +165,6 @@ deps:
 
 check: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(call test_bins,unit) $(call test_bins,root) $(call test_bins,e2e) fuzz-replay
-	@$(MAKE) --no-print-directory lint
 	@$(RUNNER) $(call test_bins,unit) $(call scripts,unit) $(FUZZ_REPLAY) \
 		$(call test_bins,root) $(call scripts,root) $(call test_bins,e2e) $(call scripts,e2e)
 check-unit: deps
