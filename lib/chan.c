@@ -57,9 +57,16 @@ static bool peer_sends_fds(unsigned self, unsigned peer)
 	return false;
 }
 
+void chan_refuse_fds(int fd)
+{
+	const int off = 0;
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof off);
+}
+
 struct chan *chan_new(int fd, unsigned self, unsigned peer)
 {
-	const int room = 2 * (int)MSG_MAX, off = 0;
+	const int room = 2 * (int)MSG_MAX;
 	int have = 0, r = fd_set_nonblock(fd, true);
 	socklen_t size = sizeof have;
 	struct chan *c = r < 0 ? NULL : calloc(1, sizeof *c);
@@ -75,7 +82,7 @@ struct chan *chan_new(int fd, unsigned self, unsigned peer)
 	if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &have, &size) == 0 && have < room)
 		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
 	if (!peer_sends_fds(self, peer))
-		(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof off);
+		chan_refuse_fds(fd);
 	c->fd = fd;
 	c->self = self;
 	c->peer = peer;

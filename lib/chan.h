@@ -32,6 +32,9 @@ struct msg;
  * (SO_PASSRIGHTS, from Linux 6.16: its sendmsg then fails with EPERM), because even to close a
  * foreign descriptor can block. NULL with errno. */
 struct chan *chan_new(int fd, unsigned self, unsigned peer);
+/* The same for a listening socket, before it listens: what its clients send before they are
+ * accepted comes by a socket that inherits this, and no chan has seen yet. Best effort. */
+void chan_refuse_fds(int fd);
 void chan_free(struct chan *c);    /* closes; NULL is fine; keeps errno */
 int chan_fd(const struct chan *c); /* -1 once shut down */
 void chan_set_phase(struct chan *c, unsigned phase);

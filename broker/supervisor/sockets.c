@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "lib/chan.h"
 #include "lib/err.h"
 #include "lib/str.h"
 #include "lib/util.h"
@@ -127,6 +128,7 @@ int sockets_unix(int dirfd, const char *name, gid_t group, mode_t mode, int *ret
 		errno = -r;
 		return err_set(e, r, "cannot make the socket %s: %m", name);
 	}
+	chan_refuse_fds(fd); /* no client of these sends any */
 	if (fchownat(dirfd, name, 0, group, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    fchmodat(dirfd, name, mode, 0) < 0 || listen(fd, BACKLOG_UNIX) < 0)
 		return err_set(e, -errno, "cannot open the socket %s: %m", name);
