@@ -1,130 +1,40 @@
 #!/usr/bin/python3
-# Clients that break the rules, vanish, or stay silent; workers that die; a core that does not answer.
-import os, random, re, signal, socket, subprocess, sys, threading, time, warnings
+# Clients that break the rules or vanish, workers that die, a core that does not answer; confinement.
+import os, re, signal, socket, subprocess, sys, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
-from fake_core import Gateway, IDBASE, Link, Tap, equal, seqpacket
+from fake_core import IDBASE, Tap, equal
+from gateway_rig import Message, gone_soon, gw, login, paramiko, raw, status_of, still_works, transport
 
-warnings.filterwarnings("ignore")
-import logging  # noqa: E402
-
-import paramiko  # noqa: E402
-
-logging.getLogger("paramiko").addHandler(logging.NullHandler())
-logging.getLogger("paramiko").propagate = False
-from paramiko import Message  # noqa: E402
-
-ANSWER = {"v": True}
+HELPERS = ("sockets", "tcp", "busy_with")
 
 
-def judge(user, method, key, proved):
-    from fake_core import is_cert
-    if user == "banner":
-        return "certificate expired at noon"
-    return is_cert(key) and ANSWER["v"]
-
-
-CONFIG = "login_grace: 2s\nmax_connections: 40\nmax_per_source: 30\nbroker_timeout: 2s\nkeepalive_interval: 1s\nkeepalive_count: 2"
-gw = Gateway(config=CONFIG, spares=4, judge=judge)
-
-
-def raw():
-    s = socket.create_connection(("127.0.0.1", gw.port), 5)
-    s.settimeout(8)
-    return s
-
-
-def closed_within(s, limit):
-    start = time.monotonic()
-    try:
-        while s.recv(65536):
-            pass
-    except ConnectionError:
-        pass
-    took = time.monotonic() - start
-    assert took < limit, f"closed only after {took:.1f} s"
-    return took
-
-
-def status_of(fn, want, busy=0):
-    """fn makes (or, with busy=1, ends) one connection; its worker's exit status is one of want."""
-    assert gw.wait(lambda: len(gw.worker_pids()) <= 4 + busy, 8), "an earlier worker is left"
-    n = len(gw.statuses)
-    fn()
-    assert gw.wait(lambda: len(gw.statuses) > n, 8), "no worker ended"
-    got = gw.statuses[n]
-    assert got in want, f"got {got}, want one of {want}"
-
-
-def transport():
-    t = paramiko.Transport(("127.0.0.1", gw.port))
-    t.start_client(timeout=5)
-    return t
-
-
-def key():
-    k = paramiko.Ed25519Key(filename=gw.identity())
-    k.load_certificate(gw.identity() + "-cert.pub")
-    return k
-
-
-def login():
-    t = transport()
-    t.auth_publickey("agent", key())
-    return t
-
-
-def still_works():
-    r = gw.run_ssh("echo fine")
-    equal((r.returncode, r.stdout), (0, b"fine\n"))
-
-
-# ---- before authentication
-
-def a_silent_client_is_cut_by_the_grace_time():
-    def one():
-        took = closed_within(raw(), 4)
-        assert took > 1.5, took
-    status_of(one, [(11, 0)])
-
-
-def a_client_that_only_says_its_name_is_cut():
-    def one():
-        s = raw()
-        s.sendall(b"SSH-2.0-mute\r\n")
-        closed_within(s, 4)
-    status_of(one, [(11, 0)])
-
-
-def a_client_silent_after_the_key_exchange_is_cut():
-    def one():
-        t = transport()
-        end = time.monotonic() + 5
-        while t.is_active() and time.monotonic() < end:
-            time.sleep(0.05)
-        assert not t.is_active()
-    status_of(one, [(11, 0)])
-
-
-def garbage_closes_that_connection_only():
-    rng = random.Random(7)
-    for i in range(60):
-        s = raw()
+def sockets(pid):
+    out = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
         try:
-            if i % 3 == 0:
-                s.sendall(rng.randbytes(rng.randrange(1, 5000)))
-            elif i % 3 == 1:
-                s.sendall(b"SSH-2.0-x\r\n" + rng.randbytes(rng.randrange(1, 5000)))
-            else:
-                s.sendall(b"SSH-2.0-x\r\n" + (100).to_bytes(4, "big") + b"\x04\x14" + rng.randbytes(98))
-            s.shutdown(socket.SHUT_WR)
-            closed_within(s, 4)
+            m = re.match(r"socket:\[(\d+)\]", os.readlink(f"/proc/{pid}/fd/{fd}"))
         except OSError:
-            pass
-        s.close()
-    still_works()
-    bad = [s for s in gw.statuses if s[1] or s[0] in (1, 17)]
-    equal(bad, [])
+            continue
+        if m:
+            out.add(m[1])
+    return out
+
+
+def tcp():
+    out = {}
+    with open("/proc/net/tcp", encoding="ascii") as f:
+        for line in list(f)[1:]:
+            p = line.split()
+            out[p[9]] = (p[1], p[2])
+    return out
+
+
+def busy_with(worker, client):
+    t = tcp()
+    mine = {t[i] for i in sockets(worker) if i in t}
+    theirs = {(b, a) for a, b in (t[i] for i in sockets(client) if i in t)}
+    return bool(mine & theirs)
 
 
 def vanishing_at_each_stage():
@@ -153,190 +63,6 @@ def vanishing_at_each_stage():
     equal(gw.said("channel.ended")[-1]["exit"], -1)
     still_works()
 
-
-# ---- authentication
-
-def refused_reason_comes_as_a_banner():
-    t = transport()
-    try:
-        t.auth_publickey("banner", key())
-        raise AssertionError("let in")
-    except paramiko.AuthenticationException:
-        pass
-    equal(t.get_banner(), b"postern: denied: certificate expired at noon\r\n")
-    t.close()
-
-
-def password_tries(n):
-    t = transport()
-    for _ in range(n):
-        try:
-            t.auth_password("agent", "guess")
-            raise AssertionError("let in")
-        except paramiko.BadAuthenticationType:
-            pass
-        except (paramiko.AuthenticationException, paramiko.SSHException, EOFError):
-            if not t.is_active():
-                break
-    return t
-
-
-def six_failures_and_no_more():
-    def one():
-        before = len([b for b in gw.said("auth.check") if b["method"] == "password"])
-        t = transport()
-        for _ in range(20):
-            m = Message()
-            m.add_byte(b"\x32")
-            m.add_string("agent")
-            m.add_string("ssh-connection")
-            m.add_string("password")
-            m.add_boolean(False)
-            m.add_string("guess")
-            try:
-                t._send_message(m)
-            except (OSError, EOFError):
-                break
-        end = time.monotonic() + 1.5
-        while t.is_active() and time.monotonic() < end:
-            time.sleep(0.02)
-        assert not t.is_active()
-        gw.wait(lambda: False, 0.3)
-        n = len([b for b in gw.said("auth.check") if b["method"] == "password"]) - before
-        equal(n, 6)
-    service_first(one)
-
-
-def service_first(fn):
-    """paramiko asks for ssh-userauth by itself only inside auth_*: ask in start_client's place."""
-    real = globals()["transport"]
-
-    def with_service():
-        t = real()
-        m = Message()
-        m.add_byte(b"\x05")
-        m.add_string("ssh-userauth")
-        t._send_message(m)
-        return t
-    globals()["transport"] = with_service
-    try:
-        status_of(fn, [(12, 0)])
-    finally:
-        globals()["transport"] = real
-
-
-def userauth(t, user, method, rest=b""):
-    m = Message()
-    m.add_byte(b"\x32")
-    m.add_string(user)
-    m.add_string("ssh-connection")
-    m.add_string(method)
-    t._send_message(m if not rest else Message(m.asbytes() + rest))
-
-
-def gone_soon(t, limit):
-    start = time.monotonic()
-    while t.is_active() and time.monotonic() - start < limit + 3:
-        time.sleep(0.02)
-    assert time.monotonic() - start < limit, "still there"
-
-
-def another_user_name_is_the_end():
-    def one():
-        t = transport()
-        userauth(t, "agent", "none")
-        userauth(t, "root", "none")
-        gone_soon(t, 1)
-    service_first(one)
-
-
-def a_flood_of_none_is_cut():
-    def one():
-        n = len([b for b in gw.said("auth.check") if b["method"] == "none"])
-        t = transport()
-        try:
-            for _ in range(2000):
-                userauth(t, "agent", "none")
-        except (OSError, EOFError):
-            pass
-        gone_soon(t, 1)
-        assert len([b for b in gw.said("auth.check") if b["method"] == "none"]) - n <= 7
-    service_first(one)
-
-
-def keyboard_interactive_and_gssapi_are_refused():
-    def one():
-        t = transport()
-        for _ in range(3):
-            userauth(t, "agent", "keyboard-interactive", b"\0\0\0\0\0\0\0\0")
-        for _ in range(3):
-            userauth(t, "agent", "gssapi-with-mic", b"\0\0\0\1\0\0\0\x0b\x06\x09\x2a\x86\x48\x86\xf7\x12\x01\x02\x02")
-        gone_soon(t, 1)
-    service_first(one)
-    assert any(b["method"] == "gssapi-with-mic" for b in gw.said("auth.check"))
-
-
-def a_bad_signature_is_not_left_hanging():
-    # libssh 0.10.6 answers nothing, and no callback fires
-    def one():
-        t = transport()
-        k = key()
-        rest = Message()
-        rest.add_boolean(True)
-        rest.add_string("ssh-ed25519-cert-v01@openssh.com")
-        rest.add_string(k.public_blob.key_blob)
-        sig = Message()
-        sig.add_string("ssh-ed25519")
-        sig.add_string(b"\x05" * 64)
-        rest.add_string(sig.asbytes())
-        userauth(t, "agent", "publickey", rest.asbytes())
-        gone_soon(t, 1.9)
-    service_first(one)
-
-
-def an_unknown_key_type_is_not_left_hanging():
-    def one():
-        t = transport()
-        rest = Message()
-        rest.add_boolean(False)
-        rest.add_string("ssh-mldsa-44@example")
-        blob = Message()
-        blob.add_string("ssh-mldsa-44@example")
-        blob.add_string(b"\x05" * 64)
-        rest.add_string(blob.asbytes())
-        userauth(t, "agent", "publickey", rest.asbytes())
-        gone_soon(t, 1.9)
-    service_first(one)
-
-
-def many_offered_keys_get_through():
-    # an agent with ten keys that are refused, then the right one: refused offers count gently
-    others = []
-    for i in range(10):
-        path = f"{gw.dir}/other{i}"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
-        others += ["-i", path]
-    cmd = gw.ssh("echo in")
-    r = subprocess.run(["ssh", *others, *cmd[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=10)
-    equal((r.returncode, r.stdout), (0, b"in\n"))
-
-
-def a_session_channel_before_authentication_is_refused():
-    def one():
-        t = transport()
-        m = Message()
-        m.add_byte(b"\x5a")
-        m.add_string("session")
-        m.add_int(0)
-        m.add_int(1 << 20)
-        m.add_int(32768)
-        t._send_message(m)
-        gone_soon(t, 3)
-    status_of(one, [(10, 0), (11, 0), (13, 0)])
-    still_works()
-
-
-# ---- after it
 
 def a_window_that_is_ignored_is_the_end():
     def one():
@@ -424,8 +150,6 @@ def a_dead_client_is_noticed():
         p.wait()
 
 
-# ---- the core and the workers
-
 def denied_exec_says_why():
     def hook(g, conn, w, m, command):
         if command == "denied":
@@ -478,18 +202,6 @@ def hostile_status_records_are_refused():
     for bad in ("01000000ffffffff", "0900000000000000", "0101000000000000", "0200000000000000",
                 "01000000000000000100000000000000", "0300000000000001030000000000000203"):
         equal(gw.run_ssh("status " + bad).returncode, 254, bad)
-
-
-def unanswered_authentication_fails_in_time():
-    gw.answering = False
-    try:
-        def one():
-            start = time.monotonic()
-            equal(gw.run_ssh("true").returncode, 255)
-            assert time.monotonic() - start < 4
-        status_of(one, [(17, 0), (11, 0)])
-    finally:
-        gw.answering = True
 
 
 def conn_end_tells_every_channel():
@@ -567,65 +279,12 @@ def a_killed_worker_ends_its_connection_only():
     still_works()
 
 
-def sockets(pid):
-    out = set()
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            m = re.match(r"socket:\[(\d+)\]", os.readlink(f"/proc/{pid}/fd/{fd}"))
-        except OSError:
-            continue
-        if m:
-            out.add(m[1])
-    return out
-
-
-def tcp():
-    out = {}
-    with open("/proc/net/tcp", encoding="ascii") as f:
-        for line in list(f)[1:]:
-            p = line.split()
-            out[p[9]] = (p[1], p[2])
-    return out
-
-
-def busy_with(worker, client):
-    t = tcp()
-    mine = {t[i] for i in sockets(worker) if i in t}
-    theirs = {(b, a) for a, b in (t[i] for i in sockets(client) if i in t)}
-    return bool(mine & theirs)
-
-
-def limit_for_a_source():
-    g = Gateway(config="max_per_source: 3\nlogin_grace: 20s", spares=2)
-    try:
-        ss = []
-        for _ in range(3):
-            s = socket.create_connection(("127.0.0.1", g.port), 5)
-            equal(s.recv(8), b"SSH-2.0-")
-            ss.append(s)
-        for _ in range(5):
-            s = socket.create_connection(("127.0.0.1", g.port), 5)
-            s.settimeout(5)
-            equal(s.recv(100), b"postern: too many connections from this address\r\n")
-        assert g.wait(lambda: sum(b["count"] for b in g.said("conn.refused")) == 5, 3), g.said("conn.refused")
-        assert len(g.said("conn.refused")) <= 3  # told together
-        ss[0].close()
-        assert g.wait(lambda: len(g.statuses) >= 1, 3)
-        time.sleep(0.1)
-        s = socket.create_connection(("127.0.0.1", g.port), 5)
-        equal(s.recv(8), b"SSH-2.0-")
-    finally:
-        g.close()
-
-
 def a_burst_is_queued_for_workers():
     ps = [subprocess.Popen(gw.ssh(f"echo {i}"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) for i in range(16)]
     for i, p in enumerate(ps):
         out, _ = p.communicate(timeout=20)
         equal((p.returncode, out), (0, b"%d\n" % i))
 
-
-# ---- confinement
 
 def workers_are_confined():
     p = subprocess.Popen(gw.ssh("echo up; sleep 3"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
@@ -682,22 +341,17 @@ def reload_takes_a_good_file_and_keeps_its_own_otherwise():
     still_works()
 
 
-names = [k for k, v in list(globals().items()) if callable(v) and getattr(v, "__module__", "") == "__main__"]
-helpers = {"raw", "judge", "closed_within", "status_of", "transport", "key", "login", "still_works", "password_tries",
-           "service_first", "userauth", "gone_soon", "sockets", "tcp", "busy_with"}
-tests = [globals()[n] for n in names if n not in helpers]
-if len(sys.argv) > 1:
-    tests = [t for t in tests if t.__name__ in sys.argv[1:]]
-tap = Tap(len(tests) + 1)
-for t in tests:
-    tap.run(t.__name__, t)
-
-
 def nothing_is_left():
     assert gw.wait(lambda: len(gw.worker_pids()) <= 4, 6), "workers are left"
     assert not [s for s in gw.statuses if s[0] == 1 or s[1] not in (0, signal.SIGKILL, signal.SIGPROF)], gw.statuses
 
 
-tap.run("nothing_is_left", nothing_is_left)
+tests = [v for v in list(globals().values())
+         if callable(v) and getattr(v, "__module__", "") == "__main__" and v.__name__ not in HELPERS]
+if len(sys.argv) > 1:
+    tests = [t for t in tests if t.__name__ in sys.argv[1:]]
+tap = Tap(len(tests))
+for t in tests:
+    tap.run(t.__name__, t)
 gw.close()
 sys.exit(1 if tap.failed else 0)
