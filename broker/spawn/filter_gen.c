@@ -173,22 +173,28 @@ static void mask(uint32_t m)
 	put(BPF_ALU | BPF_AND | BPF_K, m, 0, 0);
 }
 
-/* If the loaded value is k (or none of it: is not k) the next `skip` instructions are passed over.
- */
+/* If the loaded value is k the next `skip` instructions are passed over. */
 static void skip_if(uint32_t k, size_t skip)
 {
 	put(BPF_JMP | BPF_JEQ | BPF_K, k, skip, 0);
 }
 
-static void skip_unless(uint32_t k, size_t skip)
-{
-	put(BPF_JMP | BPF_JEQ | BPF_K, k, 0, skip);
-}
-
 static void ret_if(uint32_t k, uint32_t action)
 {
-	skip_unless(k, 1);
+	put(BPF_JMP | BPF_JEQ | BPF_K, k, 0, 1);
 	ret(action);
+}
+
+/* A block for the value k alone: everybody else goes on where land() is called. */
+static size_t unless(uint32_t k)
+{
+	put(BPF_JMP | BPF_JEQ | BPF_K, k, 0, 0);
+	return prog_len - 1;
+}
+
+static void land(size_t block)
+{
+	prog[block].jf = (uint8_t)(prog_len - block - 1);
 }
 
 /* ---- rules that look at arguments --------------------------------------------------------------
@@ -198,28 +204,33 @@ static void ret_if(uint32_t k, uint32_t action)
  */
 static void rule_socket(void)
 {
+	size_t other;
+
 	load_arg(0);
 	ret_if(1 /* AF_UNIX */, ALLOW);
-	skip_if(2 /* AF_INET */, 6);
-	skip_if(10 /* AF_INET6 */, 5);
-	skip_unless(16 /* AF_NETLINK */, 3);
+	other = unless(16 /* AF_NETLINK */);
 	load_arg(2);
 	ret_if(0 /* NETLINK_ROUTE */, ALLOW);
 	ret(NO(EAFNOSUPPORT));
+	land(other);
+	skip_if(2 /* AF_INET */, 2);
+	skip_if(10 /* AF_INET6 */, 1);
+	ret(NO(EAFNOSUPPORT));
 	load_arg(1);
 	mask(0xf); /* SOCK_TYPE_MASK */
-	skip_if(1 /* SOCK_STREAM */, 6);
-	skip_if(2 /* SOCK_DGRAM */, 1);
+	other = unless(1 /* SOCK_STREAM */);
+	load_arg(2);
+	ret_if(0, ALLOW);
+	ret_if(6 /* IPPROTO_TCP */, ALLOW);
+	ret(NO(EPROTONOSUPPORT));
+	land(other);
+	other = unless(2 /* SOCK_DGRAM */);
+	load_arg(2);
+	ret_if(0, ALLOW);
+	ret_if(17 /* IPPROTO_UDP */, ALLOW);
+	ret(NO(EPROTONOSUPPORT));
+	land(other);
 	ret(NO(EPERM));
-	load_arg(2);
-	skip_if(0, 5);
-	skip_if(17 /* IPPROTO_UDP */, 4);
-	ret(NO(EPROTONOSUPPORT));
-	load_arg(2);
-	skip_if(0, 2);
-	skip_if(6 /* IPPROTO_TCP */, 1);
-	ret(NO(EPROTONOSUPPORT));
-	ret(ALLOW);
 }
 
 static void rule_socketpair(void)
@@ -232,22 +243,26 @@ static void rule_socketpair(void)
 /* Upper layer protocols (kernel TLS, espintcp, SMC), encapsulation, and programs on sockets. */
 static void rule_setsockopt(void)
 {
+	size_t other;
+
 	load_arg(1);
-	skip_if(6 /* SOL_TCP */, 3);
-	skip_if(17 /* SOL_UDP */, 5);
-	skip_if(1 /* SOL_SOCKET */, 7);
-	ret(ALLOW);
+	other = unless(6 /* SOL_TCP */);
 	load_arg(2);
 	ret_if(31 /* TCP_ULP */, NO(EPERM));
 	ret(ALLOW);
+	land(other);
+	other = unless(17 /* SOL_UDP */);
 	load_arg(2);
 	ret_if(100 /* UDP_ENCAP */, NO(EPERM));
 	ret(ALLOW);
+	land(other);
+	other = unless(1 /* SOL_SOCKET */);
 	load_arg(2);
 	ret_if(26 /* SO_ATTACH_FILTER */, NO(EPERM));
 	ret_if(50 /* SO_ATTACH_BPF */, NO(EPERM));
 	ret_if(51 /* SO_ATTACH_REUSEPORT_CBPF */, NO(EPERM));
 	ret_if(52 /* SO_ATTACH_REUSEPORT_EBPF */, NO(EPERM));
+	land(other);
 	ret(ALLOW);
 }
 

@@ -1,0 +1,629 @@
+/*
+ * A sandbox from the inside, as an attacker would try it. The program copies itself into a sandbox
+ * and runs there with the name of a probe; probes refuse to run anywhere else.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/netlink.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/personality.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/util.h"
+#include "tests/support/sandbox_rig.h"
+
+/* ---- probes: inside
+ * -------------------------------------------------------------------------------- */
+
+/* Each answers 0 or the errno. */
+static int result(long r)
+{
+	if (r >= 0)
+		return 0;
+	return errno;
+}
+
+static int sock(int family, int type, int protocol)
+{
+	int fd = socket(family, type, protocol), r = result(fd);
+
+	if (fd >= 0)
+		(void)close(fd);
+	return r;
+}
+
+static int option(int type, int level, int name)
+{
+	int fd = socket(AF_INET, type, 0), one = 1, r;
+
+	if (fd < 0)
+		return errno;
+	r = result(setsockopt(fd, level, name, name == TCP_ULP ? (const void *)"tls" : &one, 4));
+	(void)close(fd);
+	return r;
+}
+
+static int opened(const char *path, int flags)
+{
+	int fd = open(path, flags | O_CLOEXEC, 0644), r = result(fd);
+
+	if (fd >= 0)
+		(void)close(fd);
+	return r;
+}
+
+static int connected(const struct sockaddr *a, socklen_t len)
+{
+	int fd = socket(a->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0), r;
+
+	r = result(connect(fd, a, len));
+	(void)close(fd);
+	return r;
+}
+
+/* The host's listeners: the numbers come as arguments. */
+static int connect_tcp(const char *port)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET,
+	    .sin_port = htons((uint16_t)strtoul(port, NULL, 10)),
+	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+
+	return connected((const struct sockaddr *)&a, sizeof(a));
+}
+
+static int connect_abstract(const char *name)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+
+	(void)snprintf(a.sun_path + 1, sizeof(a.sun_path) - 1, "%s", name);
+	return connected((const struct sockaddr *)&a,
+	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name)));
+}
+
+static void put(const char *name, int value)
+{
+	(void)printf("%s=%d\n", name, value);
+}
+
+static void probe_calls(void)
+{
+	/* the call itself, as glibc would look at the arguments first */
+	put("unshare user", result(unshare(CLONE_NEWUSER)));
+	put("unshare mount", result(unshare(CLONE_NEWNS)));
+	put("unshare net", result(unshare(CLONE_NEWNET)));
+	put("clone user", result(syscall(SYS_clone, (long)(CLONE_NEWUSER | SIGCHLD), 0, 0, 0, 0)));
+	put("clone user high bits",
+	    result(syscall(SYS_clone, (long)(CLONE_NEWUSER | SIGCHLD) | (1L << 40), 0, 0, 0, 0)));
+	put("clone3", result(syscall(SYS_clone3, NULL, 0)));
+	put("setns", result(setns(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), 0)));
+	put("mount", result(mount("none", "/tmp", "tmpfs", 0, NULL)));
+	put("umount", result(umount2("/proc", MNT_DETACH)));
+	put("pivot_root", result(syscall(SYS_pivot_root, ".", ".")));
+	put("chroot", result(chroot("/tmp")));
+	put("fsopen", result(syscall(SYS_fsopen, "tmpfs", 0)));
+	put("open_tree", result(syscall(SYS_open_tree, AT_FDCWD, "/", 1)));
+	put("mknod", result(mknod("/tmp/null", S_IFCHR | 0666, 0x103)));
+	put("io_uring_setup", result(syscall(SYS_io_uring_setup, 1, NULL)));
+	put("keyctl", result(syscall(SYS_keyctl, 0, 0, 0, 0, 0)));
+	put("add_key", result(syscall(SYS_add_key, "user", "x", "x", 1, -3)));
+	put("request_key", result(syscall(SYS_request_key, "user", "x", NULL, 0)));
+	put("userfaultfd", result(syscall(SYS_userfaultfd, 1)));
+	put("bpf", result(syscall(SYS_bpf, 0, NULL, 0)));
+	put("perf_event_open", result(syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0)));
+	put("ptrace", result(syscall(SYS_ptrace, 16, 1, NULL, NULL)));
+	put("process_vm_readv", result(syscall(SYS_process_vm_readv, 1, NULL, 0, NULL, 0, 0)));
+	put("open_by_handle_at", result(syscall(SYS_open_by_handle_at, 0, NULL, 0)));
+	put("name_to_handle_at", result(syscall(SYS_name_to_handle_at, 0, NULL, NULL, NULL, 0)));
+	put("quotactl", result(syscall(SYS_quotactl, 0, NULL, 0, NULL)));
+	put("kexec_load", result(syscall(SYS_kexec_load, 0, 0, NULL, 0)));
+	put("seccomp", result(syscall(SYS_seccomp, 1, 0, NULL)));
+	put("prctl seccomp", result(syscall(SYS_prctl, 22, 2, NULL, 0, 0)));
+	put("prctl mm", result(syscall(SYS_prctl, 35, 1, 0, 0, 0)));
+	put("prctl dumpable", result(syscall(SYS_prctl, 4, 0, 0, 0, 0)));
+	put("personality query", result(syscall(SYS_personality, 0xffffffffL)));
+	put("personality", result(syscall(SYS_personality, (long)ADDR_NO_RANDOMIZE)));
+	put("TIOCSTI", result(syscall(SYS_ioctl, 0, 0x5412L, "x")));
+	put("TIOCSTI high bits", result(syscall(SYS_ioctl, 0, 0x5412L | (0xdeadL << 32), "x")));
+	put("TIOCLINUX high bits", result(syscall(SYS_ioctl, 0, 0x541cL | (1L << 63), "x")));
+	put("ioctl other", result(syscall(SYS_ioctl, 0, 0x5401L, NULL)) == EPERM);
+	put("setuid 0", result(syscall(SYS_setuid, 0)));
+	put("setgroups", result(syscall(SYS_setgroups, 0, NULL)));
+	put("sethostname", result(sethostname("x", 1)));
+	put("kill init", result(kill(1, 0)));
+}
+
+static void probe_sockets(void)
+{
+	put("unix", sock(AF_UNIX, SOCK_STREAM, 0));
+	put("inet tcp", sock(AF_INET, SOCK_STREAM, 0));
+	put("inet6 udp", sock(AF_INET6, SOCK_DGRAM, IPPROTO_UDP));
+	put("netlink route", sock(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE));
+	put("netlink audit", sock(AF_NETLINK, SOCK_RAW, NETLINK_AUDIT));
+	put("netlink netfilter", sock(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER));
+	put("vsock", sock(40, SOCK_STREAM, 0));
+	put("alg", sock(38, SOCK_SEQPACKET, 0));
+	put("packet", sock(AF_PACKET, SOCK_RAW, 0));
+	put("xdp", sock(44, SOCK_RAW, 0));
+	put("mptcp", sock(AF_INET, SOCK_STREAM, 262));
+	put("sctp", sock(AF_INET, SOCK_STREAM, IPPROTO_SCTP));
+	put("sctp seqpacket", sock(AF_INET, SOCK_SEQPACKET, IPPROTO_SCTP));
+	put("raw", sock(AF_INET, SOCK_RAW, IPPROTO_ICMP));
+	put("ping", sock(AF_INET, SOCK_DGRAM, IPPROTO_ICMP));
+	put("family high bits",
+	    result(syscall(SYS_socket, 40L | (2L << 32), (long)SOCK_STREAM, 0)));
+	put("tcp ulp", option(SOCK_STREAM, IPPROTO_TCP, TCP_ULP));
+	put("udp encap", option(SOCK_DGRAM, IPPROTO_UDP, 100));
+	put("nodelay", option(SOCK_STREAM, IPPROTO_TCP, TCP_NODELAY));
+}
+
+static void probe_files(void)
+{
+	put("/proc/sys/kernel/hostname", opened("/proc/sys/kernel/hostname", O_WRONLY));
+	put("/proc/sys/kernel/core_pattern", opened("/proc/sys/kernel/core_pattern", O_WRONLY));
+	put("/proc/sysrq-trigger", opened("/proc/sysrq-trigger", O_WRONLY) != 0);
+	put("/proc/kcore empty",
+	    result(open("/proc/kcore", O_RDONLY | O_CLOEXEC)) != 0 ||
+	        lseek(open("/proc/kcore", O_RDONLY | O_CLOEXEC), 0, SEEK_END) == 0);
+	put("/proc/1/mem", opened("/proc/1/mem", O_RDWR));
+	put("/proc/1/exe", opened("/proc/1/exe", O_WRONLY));
+	put("/proc/1/environ", opened("/proc/1/environ", O_RDONLY));
+	put("/proc/self/exe", opened("/proc/self/exe", O_WRONLY));
+	put("/proc/self/oom_score_adj", opened("/proc/self/oom_score_adj", O_WRONLY));
+	put("/usr/bin/x", opened("/usr/bin/x", O_WRONLY | O_CREAT) != 0);
+	put("/usr/bin/true", opened("/usr/bin/true", O_WRONLY) != 0);
+	put("/etc/x", opened("/etc/x", O_WRONLY | O_CREAT));
+	put("/etc/passwd", opened("/etc/passwd", O_WRONLY));
+	put("/x", opened("/x", O_WRONLY | O_CREAT));
+	put("/run/postern/postern-init", opened("/run/postern/postern-init", O_WRONLY));
+	put("/run/postern/x", opened("/run/postern/x", O_WRONLY | O_CREAT));
+	put("/dev/x", opened("/dev/x", O_WRONLY | O_CREAT) != 0);
+	put("/dev/kmsg", opened("/dev/kmsg", O_RDONLY));
+	put("/dev/kvm", opened("/dev/kvm", O_RDONLY));
+	put("/sys", opened("/sys/kernel", O_RDONLY));
+	put("/etc/shadow", opened("/etc/shadow", O_RDONLY));
+	put("/home/agent/x", opened("/home/agent/x", O_WRONLY | O_CREAT));
+	put("/tmp/x", opened("/tmp/x", O_WRONLY | O_CREAT));
+}
+
+static void probe_fds(void)
+{
+	for (int fd = 0; fd < 4096; fd++) {
+		struct stat st;
+
+		if (fstat(fd, &st) == 0)
+			put(S_ISFIFO(st.st_mode)   ? "pipe"
+			    : S_ISCHR(st.st_mode)  ? "tty"
+			    : S_ISSOCK(st.st_mode) ? "socket"
+			                           : "other",
+			    fd);
+	}
+}
+
+/* 64-bit code that makes a 32-bit call (int 0x80), and an x32 one. Both must kill. */
+static void probe_i386(void)
+{
+	static const uint8_t code[] = {0xb8, 20, 0, 0, 0, 0xcd, 0x80, 0xc3}; /* getpid */
+	void *p = mmap(
+	    NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void (*fn)(void);
+
+	if (p == MAP_FAILED)
+		return;
+	memcpy(p, code, sizeof(code));
+	memcpy(&fn, &p, sizeof(fn));
+	fn();
+	put("survived", 1);
+}
+
+static void probe_x32(void)
+{
+	(void)syscall(0x40000000 + SYS_getpid);
+	put("survived", 1);
+}
+
+static bool inside(void)
+{
+	char map[64] = {0};
+	int fd = open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC);
+	unsigned long first, host, count;
+
+	if (fd < 0 || read(fd, map, sizeof(map) - 1) <= 0)
+		return false;
+	(void)close(fd);
+	return sscanf(map, "%lu %lu %lu", &first, &host, &count) == 3 && count == 65536 &&
+	       host >= 65536;
+}
+
+static int probe_main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		void (*fn)(void);
+	} probes[] = {{"calls", probe_calls}, {"sockets", probe_sockets}, {"files", probe_files},
+	    {"fds", probe_fds}, {"i386", probe_i386}, {"x32", probe_x32}};
+
+	if (!inside()) {
+		(void)fprintf(stderr, "a probe runs in a sandbox only\n");
+		return 99;
+	}
+	if (argc == 4 && strcmp(argv[1], "host") == 0) {
+		put("tcp", connect_tcp(argv[2]));
+		put("abstract", connect_abstract(argv[3]));
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(probes); i++)
+		if (argc == 2 && strcmp(argv[1], probes[i].name) == 0) {
+			probes[i].fn();
+			return fflush(stdout) ? 1 : 0;
+		}
+	return 2;
+}
+
+/* ---- tests: outside
+ * --------------------------------------------------------------------------------- */
+
+static struct rig rig;
+static struct box box;
+static struct ran ran;
+static char host_ns[8][64], host_port[16], host_name[64];
+static const char *const ns_names[] = {"user", "mnt", "pid", "net", "uts", "ipc", "cgroup", "time"};
+
+static void probe(const char *name)
+{
+	const char *argv[] = {"/tmp/probe", name, NULL};
+
+	assert_int_equal(box_run(&box, 1, argv, NULL, 0, 20000, &ran), 0);
+}
+
+static void expect_text(const char *script, const char *out)
+{
+	assert_int_equal(box_sh(&box, script, &ran), 0);
+	if (strcmp(ran.out, out) != 0)
+		print_error("%s\n%s", script, ran.err);
+	assert_string_equal(ran.out, out);
+}
+
+struct want {
+	const char *name;
+	int value;
+};
+
+static void check_all(const char *name, const struct want *w, size_t n)
+{
+	size_t lines = 0;
+
+	probe(name);
+	assert_int_equal(ran.exit, 0);
+	for (size_t i = 0; i < n; i++) {
+		char line[128];
+		const char *at;
+
+		(void)snprintf(line, sizeof(line), "%s=%d\n", w[i].name, w[i].value);
+		at = strstr(ran.out, line);
+		while (at && at != ran.out && at[-1] != '\n') /* the end of another's name */
+			at = strstr(at + 1, line);
+		if (!at) {
+			print_error("expected %sin:\n%s%s", line, ran.out, ran.err);
+			fail();
+		}
+	}
+	for (const char *c = ran.out; *c; c++)
+		lines += *c == '\n';
+	assert_int_equal(lines, n); /* every probe has its expectation */
+}
+
+static void the_calls_that_reach_the_kernel_are_few(void **state)
+{
+	static const struct want want[] = {{"unshare user", EPERM}, {"unshare mount", EPERM},
+	    {"unshare net", EPERM}, {"clone user", EPERM}, {"clone user high bits", EPERM},
+	    {"clone3", ENOSYS}, {"setns", EPERM}, {"mount", EPERM}, {"umount", EPERM},
+	    {"pivot_root", EPERM}, {"chroot", EPERM}, {"fsopen", ENOSYS}, {"open_tree", ENOSYS},
+	    {"mknod", EACCES}, {"io_uring_setup", ENOSYS}, {"keyctl", ENOSYS}, {"add_key", ENOSYS},
+	    {"request_key", ENOSYS}, {"userfaultfd", ENOSYS}, {"bpf", ENOSYS},
+	    {"perf_event_open", ENOSYS}, {"ptrace", EPERM}, {"process_vm_readv", ENOSYS},
+	    {"open_by_handle_at", ENOSYS}, {"name_to_handle_at", ENOSYS}, {"quotactl", ENOSYS},
+	    {"kexec_load", EPERM}, {"seccomp", ENOSYS}, {"prctl seccomp", EINVAL},
+	    {"prctl mm", EINVAL}, {"prctl dumpable", 0}, {"personality query", 0},
+	    {"personality", EPERM}, {"TIOCSTI", EPERM}, {"TIOCSTI high bits", EPERM},
+	    {"TIOCLINUX high bits", EPERM}, {"ioctl other", 0}, {"setuid 0", EPERM},
+	    {"setgroups", EPERM}, {"sethostname", EPERM}, {"kill init", EPERM}};
+
+	(void)state;
+	check_all("calls", want, ARRAY_LEN(want));
+}
+
+static void sockets_are_local_tcp_and_udp(void **state)
+{
+	static const struct want want[] = {{"unix", 0}, {"inet tcp", 0}, {"inet6 udp", 0},
+	    {"netlink route", 0}, {"netlink audit", EAFNOSUPPORT},
+	    {"netlink netfilter", EAFNOSUPPORT}, {"vsock", EAFNOSUPPORT}, {"alg", EAFNOSUPPORT},
+	    {"packet", EAFNOSUPPORT}, {"xdp", EAFNOSUPPORT}, {"mptcp", EPROTONOSUPPORT},
+	    {"sctp", EPROTONOSUPPORT}, {"sctp seqpacket", EPERM}, {"raw", EPERM},
+	    {"ping", EPROTONOSUPPORT}, {"family high bits", EAFNOSUPPORT}, {"tcp ulp", EPERM},
+	    {"udp encap", EPERM}, {"nodelay", 0}};
+
+	(void)state;
+	check_all("sockets", want, ARRAY_LEN(want));
+}
+
+static void only_its_own_files_can_be_written(void **state)
+{
+	static const struct want want[] = {{"/proc/sys/kernel/hostname", EACCES},
+	    {"/proc/sys/kernel/core_pattern", EACCES}, {"/proc/sysrq-trigger", 1},
+	    {"/proc/kcore empty", 1}, {"/proc/1/mem", EACCES}, {"/proc/1/exe", EACCES},
+	    {"/proc/1/environ", EACCES}, {"/proc/self/exe", ETXTBSY},
+	    {"/proc/self/oom_score_adj", EACCES}, {"/usr/bin/x", 1}, {"/usr/bin/true", 1},
+	    {"/etc/x", EACCES}, {"/etc/passwd", EACCES}, {"/x", EACCES},
+	    {"/run/postern/postern-init", EACCES}, {"/run/postern/x", EACCES}, {"/dev/x", 1},
+	    {"/dev/kmsg", ENOENT}, {"/dev/kvm", ENOENT}, {"/sys", ENOENT}, {"/etc/shadow", ENOENT},
+	    {"/home/agent/x", 0}, {"/tmp/x", 0}};
+
+	(void)state;
+	check_all("files", want, ARRAY_LEN(want));
+}
+
+static void another_architecture_is_killed(void **state)
+{
+	(void)state;
+#if defined(__x86_64__)
+	probe("i386");
+	assert_int_equal(ran.signal, SIGSYS);
+	probe("x32");
+	assert_int_equal(ran.signal, SIGSYS);
+#else
+	skip();
+#endif
+}
+
+static void descriptors_are_three_pipes(void **state)
+{
+	(void)state;
+	probe("fds");
+	assert_string_equal(ran.out, "pipe=0\npipe=1\npipe=2\n");
+}
+
+static void no_capability_in_any_set(void **state)
+{
+	(void)state;
+	expect_text("grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status",
+	    "CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n"
+	    "CapBnd:\t0000000000000000\nCapAmb:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n");
+}
+
+static void init_keeps_exactly_four_capabilities(void **state)
+{
+	(void)state;
+	/* KILL, SETGID, SETUID, SETPCAP: bits 5 to 8 */
+	expect_text("grep -E '^(Cap|NoNewPrivs|Seccomp:|Uid)' /proc/1/status",
+	    "Uid:\t65534\t65534\t65534\t65534\nCapInh:\t00000000000001e0\nCapPrm:"
+	    "\t00000000000001e0\n"
+	    "CapEff:\t00000000000001e0\nCapBnd:\t00000000000001e0\nCapAmb:\t00000000000001e0\n"
+	    "NoNewPrivs:\t1\nSeccomp:\t2\n");
+}
+
+static void every_namespace_is_another(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(ns_names); i++) {
+		char script[64];
+
+		(void)snprintf(script, sizeof(script), "readlink /proc/self/ns/%s", ns_names[i]);
+		assert_int_equal(box_sh(&box, script, &ran), 0);
+		ran.out[strcspn(ran.out, "\n")] = '\0';
+		assert_int_equal(strncmp(ran.out, ns_names[i], strlen(ns_names[i])), 0);
+		assert_string_not_equal(ran.out, host_ns[i]);
+	}
+}
+
+static void the_hosts_processes_are_not_there(void **state)
+{
+	char script[96];
+
+	(void)state;
+	(void)snprintf(
+	    script, sizeof(script), "kill -0 %d 2>&1 | grep -c 'No such process'", (int)getpid());
+	expect_text(script, "1\n");
+	expect_text(
+	    "cat /proc/[0-9]*/comm | sort -u | grep -vxE 'cat|grep|sh|sort|postern-init'", "");
+	expect_text("[ $(ls /proc | grep -c '^[0-9]') -le 6 ] && echo few", "few\n");
+}
+
+static void the_hosts_files_are_not_there(void **state)
+{
+	(void)state;
+	expect_text("ls / | grep -vxE "
+	            "'bin|dev|etc|home|lib|lib32|lib64|libx32|proc|root|run|sbin|tmp|usr|var'",
+	    "");
+	expect_text("ls -A /home /home/agent /root 2>&1 | grep -v denied; ls /run /run/postern",
+	    "/home:\nagent\n\n/home/agent:\nx\n/run:\npostern\n\n/run/"
+	    "postern:\nbin\npostern-init\n");
+	/* no mount names a directory of the host's but /usr and the skeleton */
+	expect_text("awk '{print $5}' /proc/self/mountinfo | grep -vE "
+	            "'^/(usr|dev|dev/pts|dev/shm|proc(/.*)?)?$'",
+	    "");
+}
+
+static void proc_is_masked(void **state)
+{
+	(void)state;
+	expect_text("grep -cE ' /proc/sys ro,' /proc/self/mountinfo", "1\n");
+	expect_text("for f in kcore keys key-users timer_list interrupts sysrq-trigger; do "
+	            "[ -s /proc/$f ] && cat /proc/$f | head -c 1; done; "
+	            "for d in acpi bus fs irq scsi driver; do ls /proc/$d 2>/dev/null; done",
+	    "");
+	expect_text("[ -n \"$(cat /proc/meminfo)\" ] && [ -r /proc/cpuinfo ] && nproc >/dev/null "
+	            "&& echo there",
+	    "there\n");
+}
+
+static void the_hosts_network_is_not_there(void **state)
+{
+	const char *argv[] = {"/tmp/probe", "host", host_port, host_name, NULL};
+
+	(void)state;
+	expect_text("tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '", "lo\n");
+	assert_int_equal(box_run(&box, 1, argv, NULL, 0, 5000, &ran), 0);
+	assert_string_equal(ran.out, "tcp=111\nabstract=111\n"); /* ECONNREFUSED */
+	expect_text("cat /proc/sys/net/ipv4/ip_unprivileged_port_start", "0\n");
+}
+
+static void the_agent_cannot_touch_init(void **state)
+{
+	(void)state;
+	expect_text("for s in TERM KILL STOP; do kill -$s 1 2>/dev/null || echo no; done; "
+	            "ls -l /proc/1/fd 2>&1 | grep -c denied; cat /proc/1/maps 2>&1 | grep -c "
+	            "denied; echo alive",
+	    "no\nno\nno\n1\n1\nalive\n");
+}
+
+static void setuid_programs_give_nothing(void **state)
+{
+	(void)state;
+	expect_text("cp /usr/bin/id /tmp/id && chmod 4755 /tmp/id; /tmp/id -u", "1000\n");
+	expect_text(
+	    "findmnt -no OPTIONS /usr | grep -c nosuid; findmnt -no OPTIONS / | grep -c nosuid",
+	    "1\n1\n");
+}
+
+static void two_sandboxes_do_not_know_each_other(void **state)
+{
+	struct backend_failure f = {0};
+	struct err e = ERR_INIT;
+	struct plan p;
+	struct box other;
+
+	(void)state;
+	rig_plan(&p);
+	assert_int_equal(box_start(&rig, &other, &p, &f, &e), 0);
+	assert_int_not_equal(json_integer_value(json_object_get(other.enforced, "idbase")),
+	    json_integer_value(json_object_get(box.enforced, "idbase")));
+	assert_int_equal(
+	    box_sh(&other,
+	        "echo secret >/tmp/s; echo secret >/dev/shm/s; (exec -a marker sleep 60 "
+	        ">/dev/null 2>&1 &) 2>/dev/null; sleep 60 >/dev/null 2>&1 & echo ok",
+	        &ran),
+	    0);
+	expect_text("ls /tmp/s /dev/shm/s 2>/dev/null; pgrep sleep; pgrep marker", "");
+	assert_true(box_end(&other, NULL));
+}
+
+static void probes_refuse_to_run_outside(void **state)
+{
+	int status, null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0) {
+		char name[] = "probe", what[] = "fds", *argv[] = {name, what, NULL};
+
+		(void)dup2(null, 2);
+		_exit(probe_main(2, argv));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 99);
+	(void)close(null);
+}
+
+/* What a probe might find, were it on the host. */
+static void listen_outside(void)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_un u = {.sun_family = AF_UNIX};
+	socklen_t len = sizeof(a);
+	int tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int un = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)snprintf(host_name, sizeof(host_name), "postern-test-%d", (int)getpid());
+	(void)snprintf(u.sun_path + 1, sizeof(u.sun_path) - 1, "%s", host_name);
+	assert_int_equal(bind(tcp, (const struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(tcp, 1), 0);
+	assert_int_equal(getsockname(tcp, (struct sockaddr *)&a, &len), 0);
+	(void)snprintf(host_port, sizeof(host_port), "%u", ntohs(a.sin_port));
+	assert_int_equal(
+	    bind(un, (const struct sockaddr *)&u,
+	        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(host_name))),
+	    0);
+	assert_int_equal(listen(un, 1), 0);
+}
+
+static int setup(void **state)
+{
+	struct backend_failure f = {0};
+	struct err e = ERR_INIT;
+	struct plan p;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(ns_names); i++) {
+		char path[64];
+		ssize_t n;
+
+		(void)snprintf(path, sizeof(path), "/proc/self/ns/%s", ns_names[i]);
+		n = readlink(path, host_ns[i], sizeof(host_ns[i]) - 1);
+		host_ns[i][n < 0 ? 0 : n] = '\0';
+	}
+	listen_outside();
+	if (rig_new(&rig, NULL, 0, &e) < 0) {
+		print_error("%s\n", err_text(&e));
+		return -1;
+	}
+	rig_plan(&p);
+	if (box_start(&rig, &box, &p, &f, &e) < 0) {
+		print_error("step %s: %s\n", f.step, err_text(&e));
+		return -1;
+	}
+	return box_install_self(&box);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	assert_true(box_end(&box, NULL));
+	rig_free(&rig);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(the_calls_that_reach_the_kernel_are_few),
+	    cmocka_unit_test(sockets_are_local_tcp_and_udp),
+	    cmocka_unit_test(only_its_own_files_can_be_written),
+	    cmocka_unit_test(another_architecture_is_killed),
+	    cmocka_unit_test(descriptors_are_three_pipes),
+	    cmocka_unit_test(no_capability_in_any_set),
+	    cmocka_unit_test(init_keeps_exactly_four_capabilities),
+	    cmocka_unit_test(every_namespace_is_another),
+	    cmocka_unit_test(the_hosts_processes_are_not_there),
+	    cmocka_unit_test(the_hosts_files_are_not_there),
+	    cmocka_unit_test(proc_is_masked),
+	    cmocka_unit_test(the_hosts_network_is_not_there),
+	    cmocka_unit_test(the_agent_cannot_touch_init),
+	    cmocka_unit_test(setuid_programs_give_nothing),
+	    cmocka_unit_test(two_sandboxes_do_not_know_each_other),
+	    cmocka_unit_test(probes_refuse_to_run_outside),
+	};
+
+	if (strcmp(argv[0], "/tmp/probe") == 0)
+		return probe_main(argc, argv);
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
