@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "creds/key.h"
 #include "creds/key_file.h"
@@ -46,32 +47,57 @@ static int parent(const char *path, const char **ret_name, struct err *e)
 	return fd;
 }
 
-int keyfile_make(const char *path, const char *type, const char *comment, bool keep, struct err *e)
+/* NAME.pub for a key. */
+static int save_public(
+    const struct key_private *k, const char *comment, int dir, const char *name, struct err *e)
 {
-	cleanup_key_private struct key_private *k = NULL;
-	cleanup_close int dir = -1;
 	cleanup_buf struct buf line;
-	enum key_type t = KEY_ED25519;
-	struct stat st;
-	const char *name = NULL;
 	char pub[NAME_MAX + 1];
 	int r;
 
 	buf_init(&line, KEY_BLOB_MAX * 2 + KEY_COMMENT_MAX);
-	if ((r = type_of(type, &t, e)) < 0 || (r = dir = parent(path, &name, e)) < 0)
-		return r;
-	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		return keep ? 0 : err_set(e, -EEXIST, "%s is there already", path);
-	if ((r = key_private_generate(t, 0, &k, e)) < 0)
-		return r;
 	key_format_line(key_private_public(k), comment, &line);
 	if ((r = buf_status(&line)) < 0)
 		return err_set(e, r, "no memory");
 	if (snprintf(pub, sizeof pub, "%s.pub", name) >= (int)sizeof pub)
 		return err_set(e, -ENAMETOOLONG, "the name is too long");
-	if ((r = key_private_save(k, comment, dir, name, e)) < 0)
-		return r;
 	return fd_write_file(dir, pub, line.data, line.len, 0644, e);
+}
+
+/* The key is there. Whoever made it may have been ended before its public half was written. */
+static int complete(const char *path, int dir, const char *name, const char *comment, struct err *e)
+{
+	cleanup_key_private struct key_private *k = NULL;
+	char pub[PATH_MAX];
+	int r;
+
+	if (snprintf(pub, sizeof pub, "%s.pub", path) >= PATH_MAX)
+		return err_set(e, -ENAMETOOLONG, "the path is too long");
+	if (access(pub, F_OK) == 0)
+		return 0;
+	if ((r = key_private_load(dir, name, &k, e)) < 0)
+		return r;
+	return save_public(k, comment, dir, name, e);
+}
+
+int keyfile_make(const char *path, const char *type, const char *comment, bool keep, struct err *e)
+{
+	cleanup_key_private struct key_private *k = NULL;
+	cleanup_close int dir = -1;
+	enum key_type t = KEY_ED25519;
+	struct stat st;
+	const char *name = NULL;
+	int r;
+
+	if ((r = type_of(type, &t, e)) < 0 || (r = dir = parent(path, &name, e)) < 0)
+		return r;
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return keep ? complete(path, dir, name, comment, e)
+		            : err_set(e, -EEXIST, "%s is there already", path);
+	if ((r = key_private_generate(t, 0, &k, e)) < 0 ||
+	    (r = key_private_save(k, comment, dir, name, e)) < 0)
+		return r;
+	return save_public(k, comment, dir, name, e);
 }
 
 int keyfile_public(const char *path, struct buf *line, struct err *e)
