@@ -240,7 +240,7 @@ static void on_prepare(struct serve *s, struct msg *m)
 	if (r == 0 && s->ops->prepare)
 		r = s->ops->prepare(s->c->b, &p, &f, &e);
 	if (r == 0)
-		tell(s, "template.prepared", m->id, NULL, NULL, 0);
+		tell(s, "template.prepared", m->id, json_object(), NULL, 0);
 	else
 		tell(s, "template.prepared", m->id,
 		    json_pack("{s:s,s:s}", "step", f.step, "reason", err_text(&e)), NULL, 0);
