@@ -352,7 +352,7 @@ def the_sandbox_is_named_after_its_role_and_knows_no_host_name(p):
 
 @rule
 def descriptors_of_the_agent_are_never_sockets(p):
-    s = p.ssh_open("echo up; sleep 5 & cat")
+    s = p.ssh_open("sleep 5 & echo up; cat")
     try:
         assert s.stdout.readline() == b"up\n"
         agents = [pid for pid in p.sandbox_pids() if (proc.uids(pid)[0] - p.ids) % 65536 == 1000]

@@ -75,7 +75,7 @@ def sessions_are_listed_shown_and_killed(p):
         r = p.postern("session", "kill", sid, "--reason", "tests say so")
         assert r.code == 0, r
         s.wait(3)
-        assert sid not in p.postern("session", "list").text
+        until("it to be gone from the list", lambda: sid not in p.postern("session", "list").text)
         assert "tests say so" in json.dumps(p.records())
     finally:
         close_all(s)
