@@ -316,7 +316,7 @@ void rig_stop(struct rig *r)
 	r->supervisor = r->spawn = r->signer = r->listener = NULL;
 }
 
-struct rig *rig_new(bool stored, struct decider *d)
+struct rig *core_rig_new(bool stored, struct decider *d)
 {
 	struct rig *r = calloc(1, sizeof *r);
 
@@ -336,7 +336,7 @@ struct rig *rig_new(bool stored, struct decider *d)
 	return r;
 }
 
-void rig_free(struct rig *r)
+void core_rig_free(struct rig *r)
 {
 	bool stored = r->store != NULL;
 

@@ -41,9 +41,9 @@ struct rig {
 };
 
 /* With the log in memory and no store, or with both in LMDB. Everything is linked and ready. */
-struct rig *rig_new(bool stored, struct decider *d);
-void rig_free(struct rig *r);
-/* The core's part of rig_new() alone, and its end: to start it again. Ends that the test holds
+struct rig *core_rig_new(bool stored, struct decider *d);
+void core_rig_free(struct rig *r);
+/* The core's part of core_rig_new() alone, and its end: to start it again. Ends that the test holds
  * stay. */
 void rig_start(struct rig *r, struct decider *d);
 void rig_stop(struct rig *r);

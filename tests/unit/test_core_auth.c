@@ -23,13 +23,13 @@
 
 static int setup(void **state)
 {
-	*state = rig_new(false, NULL);
+	*state = core_rig_new(false, NULL);
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	rig_free(*state);
+	core_rig_free(*state);
 	return 0;
 }
 

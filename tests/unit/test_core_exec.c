@@ -30,20 +30,20 @@ static struct decider *script;
 
 static int setup(void **state)
 {
-	*state = rig_new(false, NULL);
+	*state = core_rig_new(false, NULL);
 	return 0;
 }
 
 static int setup_script(void **state)
 {
 	script = decide_script_new();
-	*state = rig_new(false, script);
+	*state = core_rig_new(false, script);
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	rig_free(*state);
+	core_rig_free(*state);
 	return 0;
 }
 
