@@ -109,7 +109,6 @@ def mux_rows(p, sshd):
         path = os.path.join(p.work, "mux-" + name)
         m = subprocess.Popen(client(p, port, user, "cat", opts=[f"ControlPath={path}", "ControlMaster=yes"]),
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        m.stderr = None
         masters.append(m)
         until("a master connection", lambda: os.path.exists(path), 10)
         kinds[name] = client(p, port, user, "true", opts=[f"ControlPath={path}", "ControlMaster=no"])
@@ -139,11 +138,12 @@ def idle_rows(p, sshd):
         until("no connection", lambda: not p.sandbox_pids(), 10)
         time.sleep(0.3)
         empty = weigh(who())
-        held = [subprocess.Popen(client(p, port, user, "echo up; exec cat"), stdin=subprocess.PIPE,
-                                 stdout=subprocess.PIPE) for _ in range(IDLE)]
+        held = []
         try:
-            for h in held:
-                h.stderr = None
+            for _ in range(IDLE):  # one after the other: sshd drops when many come at once
+                h = subprocess.Popen(client(p, port, user, "echo up; exec cat"), stdin=subprocess.PIPE,
+                                     stdout=subprocess.PIPE)
+                held.append(h)
                 assert h.stdout.readline() == b"up\n"
             time.sleep(1)  # the spare workers are there again
             got[name] = (weigh(who()) - empty) / IDLE
