@@ -88,11 +88,11 @@ static int on_env(ssh_session s, ssh_channel sc, const char *name, const char *v
 
 	(void)s;
 	(void)sc;
+	buf_init(&b, CHANNEL_ENV_BYTES);
 	if (ch->state != CHANNEL_OPEN || !request_env_allowed(ch->conn->env, name) ||
 	    strlen(value) > CHANNEL_ENV_VALUE || json_array_size(ch->env) >= CHANNEL_ENV_MAX ||
 	    ch->env_bytes + len > CHANNEL_ENV_BYTES)
 		return REFUSE;
-	buf_init(&b, CHANNEL_ENV_BYTES);
 	buf_printf(&b, "%s=%s", name, value);
 	if (buf_status(&b) < 0 || json_array_append_new(ch->env, msg_json_bytes(b.data, b.len)) < 0)
 		return REFUSE;

@@ -47,6 +47,8 @@ class Watch:
     def __exit__(self, *a):
         self.stop = True
         self.t.join()
+        if gw.sanitized:
+            self.peak = 0
 
 
 def upload(total, command, options=()):

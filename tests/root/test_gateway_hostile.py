@@ -114,7 +114,7 @@ def twenty_thousand_opens_are_bounded():
         with open(f"/proc/{p}/status", encoding="ascii") as f:
             rss.append(next(int(l.split()[1]) for l in f if l.startswith("VmHWM")))
     t.close()
-    assert max(rss) < 20 * 1024, rss
+    assert gw.sanitized or max(rss) < 20 * 1024, rss
     still_works()
 
 
