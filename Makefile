@@ -20,6 +20,7 @@ VERSION := $(shell cat VERSION)
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
+.SECONDARY:
 
 # ---- flags -------------------------------------------------------------------------------------
 
