@@ -113,11 +113,11 @@ def mux_rows(p, sshd):
         until("a master connection", lambda: os.path.exists(path), 10)
         kinds[name] = client(p, port, user, "true", opts=[f"ControlPath={path}", "ControlMaster=no"])
     try:
-        got = alternate(2 * ROUNDS, kinds)
+        got = alternate(3 * ROUNDS, kinds)
     finally:
         for m in masters:
             close_all(m)
-    row("exec true over an open connection", got["ours"], got["peer"], "ms", "<=1.0", "sshd 9.2, no sandbox", 2 * ROUNDS)
+    row("exec true over an open connection", got["ours"], got["peer"], "ms", "<=1.0", "sshd 9.2, no sandbox", 3 * ROUNDS)
     notes.append(("over ControlMaster", kinds["peer"]))
 
 
@@ -165,7 +165,7 @@ def sandbox_rows():
             o = json.loads(line)
             o["goal"] = f"<={o['goal']}" if o.get("goal") else ""
             command = o.pop("command", "")
-            o["peer_name"] = os.path.basename(command.split()[0]) if command else ""
+            o["peer_name"] = os.path.basename(command.split()[0].rstrip(",")) if command else ""
             notes.append((o["name"], [command]))
             rows.append(o)
 
