@@ -46,11 +46,11 @@ static unsigned count(const struct core *c, const struct peer_class *cls, long u
 }
 
 /* The login whose processes are in this process's cgroup. */
-static struct conn *login_of(struct core *c, pid_t pid)
+static struct conn *login_of(struct core *c, const struct ucred *u)
 {
 	char path[WHO_CGROUP_MAX];
 
-	if (who_cgroup(c->proc_fd, pid, path) < 0)
+	if (who_cgroup(c->proc_fd, u->pid, u->uid, path) < 0)
 		return NULL;
 	for (struct session *s = c->sessions; s; s = s->next)
 		if (s->conn && *s->tie_path && who_cgroup_within(path, s->tie_path))
@@ -60,9 +60,14 @@ static struct conn *login_of(struct core *c, pid_t pid)
 
 static void refused(struct core *c, const struct ucred *u, const char *kind, const char *why)
 {
+	unsigned unsaid;
+
+	if (!peer_rude(c, &unsaid))
+		return;
 	log_warn("%s: uid %u is refused: %s", kind, u->uid, why);
 	(void)note(c, "peer.refused", NULL, who_json(c->proc_fd, c->etc_fd, u->uid, u->pid),
-	    json_pack("{s:s, s:s}", "socket", kind, "reason", why));
+	    json_pack(
+	        "{s:s, s:s, s:I}", "socket", kind, "reason", why, "unsaid", (json_int_t)unsaid));
 }
 
 /* Why not; NULL: come in. */
@@ -90,7 +95,7 @@ static void welcome(struct core *c, const struct core_listener *l, int fd, const
 	struct peer *p;
 
 	if (l->role == MSG_RUN)
-		k = login_of(c, u->pid);
+		k = login_of(c, u);
 	if (l->role == MSG_PAM) {
 		k = conn_new(c, ROUTE_SSHD, NULL);
 		if (!k) {

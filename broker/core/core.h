@@ -89,7 +89,9 @@ struct core {
 	struct loop_source *reap, *minute;
 	json_t *host; /* what spawn can enforce; NULL: not told yet */
 	uint64_t serial;
-	bool clock_bad; /* said so already */
+	int64_t rude_ns;       /* peer_rude(): since when */
+	unsigned rude, unsaid; /* what was recorded since, and what was not */
+	bool clock_bad;        /* said so already */
 	bool ready, stopping, quit;
 	int status; /* for main(): the exit status once the loop has stopped */
 };

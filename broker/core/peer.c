@@ -7,6 +7,7 @@
 
 #include "broker/core/core.h"
 #include "lib/chan.h"
+#include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/log.h"
 #include "lib/loop.h"
@@ -128,16 +129,38 @@ uint64_t peer_question(struct peer *p)
 	return chan_next_id(p->chan);
 }
 
+bool peer_rude(struct core *c, unsigned *ret_unsaid)
+{
+	int64_t now = clock_mono_ns();
+
+	if (now - c->rude_ns >= NSEC_PER_SEC) {
+		c->rude_ns = now;
+		c->rude = 0;
+	}
+	if (c->rude >= PEER_RUDE_MAX) {
+		c->unsaid++;
+		return false;
+	}
+	c->rude++;
+	*ret_unsaid = c->unsaid;
+	c->unsaid = 0;
+	return true;
+}
+
 static void drop(struct peer *p, const struct err *why)
 {
 	char shown[ERR_TEXT_MAX];
+	unsigned unsaid;
 
 	str_escape(shown, sizeof shown, err_text(why), strlen(err_text(why)));
-	log_warn("a %s (pid %d) broke a rule and is dropped: %s", p->cls->who, (int)p->pid, shown);
-	(void)note(p->core, "peer.dropped", NULL,
-	    json_pack("{s:s, s:i, s:I}", "peer", p->cls->who, "pid", (int)p->pid, "uid",
-	        (json_int_t)p->uid),
-	    json_pack("{s:s}", "rule", shown));
+	if (peer_rude(p->core, &unsaid)) {
+		log_warn("a %s (pid %d) broke a rule and is dropped: %s", p->cls->who, (int)p->pid,
+		    shown);
+		(void)note(p->core, "peer.dropped", NULL,
+		    json_pack("{s:s, s:i, s:I}", "peer", p->cls->who, "pid", (int)p->pid, "uid",
+		        (json_int_t)p->uid),
+		    json_pack("{s:s, s:I}", "rule", shown, "unsaid", (json_int_t)unsaid));
+	}
 	lose(p);
 }
 

@@ -21,6 +21,8 @@ struct loop_source;
 struct msg;
 struct peer;
 
+#define PEER_RUDE_MAX 16 /* records a second of peers that were refused or dropped */
+
 struct peer_handler {
 	const char *type; /* NULL ends the list */
 	/* 0; or -errno with e: the peer has broken a rule. */
@@ -64,6 +66,10 @@ uint64_t peer_question(struct peer *p); /* a fresh id */
 void peer_pump(struct peer *p);
 void peer_close(struct peer *p); /* NULL is fine */
 struct peer *peer_find(struct core *c, uint64_t serial);
+/* Whether one more refused or dropped peer is put on record. Anybody on the host can be one, as
+ * often as he likes: what is over PEER_RUDE_MAX is counted, and told with the next record as
+ * "unsaid". */
+bool peer_rude(struct core *c, unsigned *ret_unsaid);
 /* Called once a turn, and when the core ends. */
 void peers_reap(struct core *c);
 void peers_free(struct core *c);

@@ -78,20 +78,51 @@ long who_login(int proc_fd, pid_t pid)
 	return str_to_u64((const char *)b.data, 0, UINT32_MAX - 1, &uid) < 0 ? -1 : (long)uid;
 }
 
-int who_cgroup(int proc_fd, pid_t pid, char dst[WHO_CGROUP_MAX])
+/* The line of a file in /proc/PID that begins with this, without it: cut out of b. */
+static int find_line(
+    int proc_fd, pid_t pid, const char *file, const char *begin, struct buf *b, const char **ret)
 {
-	cleanup_buf struct buf b;
 	char *rest, *line;
 	int r;
 
-	buf_init(&b, PROC_MAX + 1);
-	if ((r = read_proc(proc_fd, pid, "cgroup", &b)) < 0)
+	if ((r = read_proc(proc_fd, pid, file, b)) < 0)
 		return r;
-	rest = (char *)b.data;
+	rest = (char *)b->data;
 	while ((line = next_line(&rest)))
-		if (strncmp(line, "0::", 3) == 0)
-			return str_copy(dst, WHO_CGROUP_MAX, line + 3) ? 0 : -ENAMETOOLONG;
+		if (strncmp(line, begin, strlen(begin)) == 0) {
+			*ret = line + strlen(begin);
+			return 0;
+		}
 	return -ENOENT;
+}
+
+/* proc(5): the real, effective, saved and file system's uid; SO_PEERCRED tells the effective one.
+ */
+static int check_uid(int proc_fd, pid_t pid, uid_t uid)
+{
+	cleanup_buf struct buf b;
+	const char *line;
+	unsigned effective;
+	int r;
+
+	buf_init(&b, PROC_MAX + 1);
+	if ((r = find_line(proc_fd, pid, "status", "Uid:\t", &b, &line)) < 0)
+		return r;
+	return sscanf(line, "%*u %u", &effective) == 1 && effective == uid ? 0 : -ESRCH;
+}
+
+int who_cgroup(int proc_fd, pid_t pid, uid_t uid, char dst[WHO_CGROUP_MAX])
+{
+	cleanup_buf struct buf b;
+	const char *line;
+	int r;
+
+	buf_init(&b, PROC_MAX + 1);
+	/* the uid last: whoever had the cgroup still has it, or has gone */
+	if ((r = find_line(proc_fd, pid, "cgroup", "0::", &b, &line)) < 0 ||
+	    (r = check_uid(proc_fd, pid, uid)) < 0)
+		return r;
+	return str_copy(dst, WHO_CGROUP_MAX, line) ? 0 : -ENAMETOOLONG;
 }
 
 bool who_cgroup_within(const char *path, const char *dir)

@@ -16,8 +16,9 @@
 bool who_name(int etc_fd, uid_t uid, char *dst, size_t size);
 /* The uid that once logged in, through sudo and su (proc(5), loginuid); -1 if there is none. */
 long who_login(int proc_fd, pid_t pid);
-/* The version 2 cgroup. 0 or -errno. */
-int who_cgroup(int proc_fd, pid_t pid, char dst[WHO_CGROUP_MAX]);
+/* The version 2 cgroup of a process that runs as uid. -ESRCH: it runs as somebody else, so the id
+ * that SO_PEERCRED told was given anew; or another -errno. */
+int who_cgroup(int proc_fd, pid_t pid, uid_t uid, char dst[WHO_CGROUP_MAX]);
 /* True if path is dir or below it. */
 bool who_cgroup_within(const char *path, const char *dir);
 /* Whether the peer of a socket belongs to this group (SO_PEERCRED, SO_PEERGROUPS). */
