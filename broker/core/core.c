@@ -253,6 +253,7 @@ void core_free(struct core *c)
 {
 	if (!c)
 		return;
+	peers_abandon(c);
 	while (c->conns)
 		conn_free(c->conns);
 	while (c->sessions)

@@ -243,12 +243,17 @@ void peers_reap(struct core *c)
 	}
 }
 
-void peers_free(struct core *c)
+void peers_abandon(struct core *c)
 {
 	for (struct peer *p = c->peers; p; p = p->next) {
 		if (!p->closed)
 			unwatch(p);
 		p->closed = true;
 	}
+}
+
+void peers_free(struct core *c)
+{
+	peers_abandon(c);
 	peers_reap(c);
 }

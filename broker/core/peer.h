@@ -72,6 +72,9 @@ struct peer *peer_find(struct core *c, uint64_t serial);
 bool peer_rude(struct core *c, unsigned *ret_unsaid);
 /* Called once a turn, and when the core ends. */
 void peers_reap(struct core *c);
+/* When the core ends, in two steps: nobody is heard or told anything any more (descriptors that the
+ * supervisor has copies of stay connected); then the memory, when nothing points to it. */
+void peers_abandon(struct core *c);
 void peers_free(struct core *c);
 
 #endif

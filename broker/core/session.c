@@ -311,6 +311,8 @@ void session_free(struct session *s)
 		peer_close(s->lease_peer);
 	}
 	lease_free_all(s);
+	if (c->stopping) /* it may have been the last */
+		loop_defer_arm(c->reap);
 	loop_remove(s->timer);
 	util_close(&s->init_fd);
 	util_close(&s->inner_fd);

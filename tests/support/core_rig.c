@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -68,7 +71,9 @@ static void make_dir(struct rig *r)
 	r->config_fd = fd_open_dir(AT_FDCWD, path, 0700);
 	(void)snprintf(path, sizeof path, "%s/core", r->dir);
 	r->state_fd = fd_open_dir(AT_FDCWD, path, 0700);
-	assert_true(r->config_fd >= 0 && r->state_fd >= 0);
+	(void)snprintf(path, sizeof path, "%s/proc", r->dir);
+	r->proc_fd = fd_open_dir(AT_FDCWD, path, 0700);
+	assert_true(r->config_fd >= 0 && r->state_fd >= 0 && r->proc_fd >= 0);
 	(void)close(fd_open_dir(r->config_fd, "tenants", 0700));
 	write_file(r, "postern.yaml", "store: {map_size: 16M}\n");
 	write_tenant(r, "demo", r->ca, "  narrow:\n    allow: [exec]\n");
@@ -78,10 +83,17 @@ static void make_dir(struct rig *r)
 static void remove_dir(struct rig *r)
 {
 	static const char *const files[] = {"etc/tenants/demo.yaml", "etc/tenants/other.yaml",
-	    "etc/tenants/bad.yaml", "etc/postern.yaml", "core/data.mdb", "core/lock.mdb"};
-	static const char *const dirs[] = {"etc/tenants", "etc", "core", "."};
+	    "etc/tenants/bad.yaml", "etc/postern.yaml", "core/data.mdb", "core/lock.mdb",
+	    "ctl.sock", "pam.sock", "run.sock"};
+	static const char *const dirs[] = {"etc/tenants", "etc", "core", "proc", "."};
 	char path[128];
 
+	(void)snprintf(path, sizeof path, "%d/cgroup", (int)getpid());
+	(void)unlinkat(r->proc_fd, path, 0);
+	(void)snprintf(path, sizeof path, "%d/status", (int)getpid());
+	(void)unlinkat(r->proc_fd, path, 0);
+	(void)snprintf(path, sizeof path, "%d", (int)getpid());
+	(void)unlinkat(r->proc_fd, path, AT_REMOVEDIR);
 	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
 		(void)snprintf(path, sizeof path, "%s/%s", r->dir, files[i]);
 		(void)unlink(path);
@@ -252,7 +264,7 @@ void rig_start(struct rig *r, struct decider *d)
 {
 	struct core_options o = {.loop = r->loop,
 	    .config_fd = r->config_fd,
-	    .proc_fd = -1,
+	    .proc_fd = r->proc_fd,
 	    .etc_fd = -1,
 	    .decider = d,
 	    .instance = "test",
@@ -348,10 +360,60 @@ void core_rig_free(struct rig *r)
 	(void)close(r->config_fd);
 	(void)close(r->state_fd);
 	remove_dir(r);
+	(void)close(r->proc_fd);
 	key_private_free(r->ca);
 	key_private_free(r->other_ca);
 	key_private_free(r->subject);
 	free(r);
+}
+
+/* ---- the sockets that others connect to ---- */
+
+static void socket_address(const struct rig *r, const char *kind, struct sockaddr_un *a)
+{
+	memset(a, 0, sizeof *a);
+	a->sun_family = AF_UNIX;
+	(void)snprintf(a->sun_path, sizeof a->sun_path, "%.64s/%.3s.sock", r->dir, kind);
+}
+
+void rig_listen(struct rig *r, const char *kind)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un a;
+
+	socket_address(r, kind, &a);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&a, sizeof a), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	assert_int_equal(
+	    chan_send(r->supervisor->chan, "listen", 0, json_pack("{s:s}", "kind", kind), &fd, 1),
+	    0);
+	(void)close(fd);
+	rig_turns(r);
+}
+
+struct rig_end *rig_connect(struct rig *r, const char *kind, unsigned self)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct sockaddr_un a;
+
+	socket_address(r, kind, &a);
+	assert_int_equal(connect(fd, (const struct sockaddr *)&a, sizeof a), 0);
+	return rig_end_new(r, fd, self);
+}
+
+void rig_cgroup(struct rig *r, const char *path)
+{
+	char name[64], text[256];
+
+	(void)snprintf(name, sizeof name, "%d", (int)getpid());
+	(void)mkdirat(r->proc_fd, name, 0700);
+	(void)snprintf(name, sizeof name, "%d/cgroup", (int)getpid());
+	(void)snprintf(text, sizeof text, "4:memory:/x\n0::%s\n", path);
+	assert_int_equal(fd_write_file(r->proc_fd, name, text, strlen(text), 0600, NULL), 0);
+	(void)snprintf(name, sizeof name, "%d/status", (int)getpid());
+	(void)snprintf(text, sizeof text, "Name:\tx\nUid:\t%u\t%u\t%u\t%u\n", getuid(), geteuid(),
+	    getuid(), getuid());
+	assert_int_equal(fd_write_file(r->proc_fd, name, text, strlen(text), 0600, NULL), 0);
 }
 
 /* ---- playing a worker ---- */

@@ -28,8 +28,8 @@ struct rig_end { /* one of the parts that the test plays */
 };
 
 struct rig {
-	char dir[64]; /* etc/ and core/ below it */
-	int config_fd, state_fd;
+	char dir[64];                     /* etc/ and core/ below it */
+	int config_fd, state_fd, proc_fd; /* proc: an empty directory of the test's own */
 	struct loop *loop;
 	struct loop_source *deadline;
 	struct record_log *log;
@@ -62,6 +62,11 @@ void rig_expect_nothing(struct rig_end *e);
 void rig_turns(struct rig *r);
 void rig_send(struct rig_end *e, const char *type, uint64_t id, json_t *body);
 
+/* A listening socket of this kind ("ctl", "pam", "run") for the core; and a connection to it. */
+void rig_listen(struct rig *r, const char *kind);
+struct rig_end *rig_connect(struct rig *r, const char *kind, unsigned self);
+/* PROC/PID/cgroup of this process, as the core sees it. */
+void rig_cgroup(struct rig *r, const char *path);
 /* A worker whose client has connected from this address. */
 struct rig_end *rig_worker(struct rig *r, const char *peer);
 /* A certificate of this CA for this principal, now to now + seconds; scope and the rest may be
