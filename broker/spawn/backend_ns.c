@@ -56,8 +56,7 @@ static struct ns_backend *ns_of(struct backend *b)
 	return (struct ns_backend *)(void *)b;
 }
 
-/* ---- what this host can do
- * ----------------------------------------------------------------------- */
+/* ---- what this host can do ---- */
 
 static json_t *controllers(const struct ns_backend *b)
 {
@@ -114,8 +113,7 @@ static json_t *enforced(
 	    "idbase", (json_int_t)idmap_base(b->ids, s->spare.block), "usr_mapped", usr_mapped);
 }
 
-/* ---- a sandbox
- * ----------------------------------------------------------------------------------- */
+/* ---- a sandbox ---- */
 
 static int ns_prepare(
     struct backend *base, const struct plan *p, struct backend_failure *f, struct err *e)
@@ -196,7 +194,7 @@ static int ns_start(struct backend *base, const char *session, const struct plan
     struct sandbox **ret, json_t **ret_enforced, struct backend_failure *f, struct err *e)
 {
 	struct ns_backend *b = ns_of(base);
-	struct sandbox *s = calloc(1, sizeof(*s));
+	struct sandbox *s = calloc(1, sizeof *s);
 	bool mapped = false;
 	json_t *told;
 	int r;
@@ -345,8 +343,7 @@ static const struct backend_ops ops = {
     .free = ns_free,
 };
 
-/* ---- the back end
- * -------------------------------------------------------------------------------- */
+/* ---- the back end ---- */
 
 /* With anything but 0, the memory that a child shares with us between clone3 and execve could be
  * read and written by a process that has the same ids (broker/spawn/enter.h). */
@@ -368,16 +365,16 @@ static void describe(struct ns_backend *b)
 	int abi = confine_landlock_abi();
 
 	b->landlock = abi < 0 ? 0 : abi > LL_ABI_MAX ? LL_ABI_MAX : abi;
-	digest_sha256(filter_agent, sizeof(filter_agent), digest);
-	hex_encode(b->seccomp, digest, sizeof(digest));
+	digest_sha256(filter_agent, sizeof filter_agent, digest);
+	hex_encode(b->seccomp, digest, sizeof digest);
 	if (uname(&u) == 0)
 		(void)snprintf(
-		    b->kernel, sizeof(b->kernel), "%.*s", (int)sizeof(b->kernel) - 1, u.release);
+		    b->kernel, sizeof b->kernel, "%.*s", (int)sizeof b->kernel - 1, u.release);
 }
 
 struct backend *backend_ns_new(const struct backend_ns_config *c, struct err *e)
 {
-	struct ns_backend *b = calloc(1, sizeof(*b));
+	struct ns_backend *b = calloc(1, sizeof *b);
 
 	if (!b) {
 		(void)err_set(e, -ENOMEM, "no memory");

@@ -56,7 +56,7 @@ static int enable(int dir, const char *name, enum cgroup_controller k)
 {
 	char text[16];
 
-	(void)snprintf(text, sizeof(text), "+%s", names[k]);
+	(void)snprintf(text, sizeof text, "+%s", names[k]);
 	return cgroup_write(dir, name, "cgroup.subtree_control", text);
 }
 
@@ -69,13 +69,13 @@ static void move_to_leaf(int parent, const char *leaf)
 	if (mkdirat(parent, leaf, 0755) < 0 && errno != EEXIST)
 		return;
 	for (int i = 0; i < LEAVES_MAX; i++) {
-		if (cgroup_read(parent, ".", "cgroup.procs", pids, sizeof(pids)) < 0 || !*pids)
+		if (cgroup_read(parent, ".", "cgroup.procs", pids, sizeof pids) < 0 || !*pids)
 			return;
 		for (char *p = pids; *p;) {
 			char pid[32];
 			size_t n = strcspn(p, "\n");
 
-			if (n < sizeof(pid)) {
+			if (n < sizeof pid) {
 				memcpy(pid, p, n);
 				pid[n] = '\0';
 				(void)cgroup_write(parent, leaf, "cgroup.procs", pid);
@@ -102,9 +102,9 @@ static int open_unified(struct cgroups *c, struct err *e)
 	size_t n;
 	int r;
 
-	if ((r = cgroup_find(NULL, dir, sizeof(dir), own, sizeof(own))) < 0)
+	if ((r = cgroup_find(NULL, dir, sizeof dir, own, sizeof own)) < 0)
 		return err_set(e, r, "there is no cgroup version 2 tree");
-	(void)snprintf(leaf, sizeof(leaf), "%s.daemons", c->top_name);
+	(void)snprintf(leaf, sizeof leaf, "%s.daemons", c->top_name);
 	/* a spawn that was started again finds itself in the leaf already */
 	n = strlen(leaf);
 	if (strlen(own) > n && strcmp(own + strlen(own) - n, leaf) == 0) {
@@ -113,8 +113,8 @@ static int open_unified(struct cgroups *c, struct err *e)
 	}
 	if ((r = open_top(c, UNIFIED, dir)) < 0)
 		return err_set(e, r, "%s/%s: %s", dir, c->top_name, strerror(-r));
-	(void)snprintf(c->path, sizeof(c->path), "%s/%s", own, c->top_name);
-	if (cgroup_read(c->parent[UNIFIED], ".", "cgroup.controllers", list, sizeof(list)) < 0)
+	(void)snprintf(c->path, sizeof c->path, "%s/%s", own, c->top_name);
+	if (cgroup_read(c->parent[UNIFIED], ".", "cgroup.controllers", list, sizeof list) < 0)
 		return 0;
 	for (enum cgroup_controller k = 0; k < CGROUP_CONTROLLERS; k++) {
 		const char *at = strstr(list, names[k]);
@@ -136,7 +136,7 @@ static int open_unified(struct cgroups *c, struct err *e)
 
 int cgroups_open(struct cgroups **ret, const char *instance, struct err *e)
 {
-	struct cgroups *c = calloc(1, sizeof(*c));
+	struct cgroups *c = calloc(1, sizeof *c);
 	char dir[CGROUP_PATH_MAX];
 	int r;
 
@@ -144,13 +144,13 @@ int cgroups_open(struct cgroups **ret, const char *instance, struct err *e)
 		return err_set(e, -ENOMEM, "no memory");
 	for (size_t h = 0; h <= UNIFIED; h++)
 		c->parent[h] = c->top[h] = -1;
-	(void)snprintf(c->top_name, sizeof(c->top_name), "postern-%s", instance);
+	(void)snprintf(c->top_name, sizeof c->top_name, "postern-%s", instance);
 	if ((r = open_unified(c, e)) < 0) {
 		cgroups_free(c);
 		return r;
 	}
 	for (enum cgroup_controller k = 0; k < CGROUP_CONTROLLERS; k++) {
-		if (c->v2[k] || cgroup_find(names[k], dir, sizeof(dir), NULL, 0) < 0)
+		if (c->v2[k] || cgroup_find(names[k], dir, sizeof dir, NULL, 0) < 0)
 			continue;
 		if (open_top(c, k, dir) < 0)
 			util_close(&c->top[k]);
@@ -178,8 +178,7 @@ void cgroups_free(struct cgroups *c)
 	free(c);
 }
 
-/* ---- a session's --------------------------------------------------------------------------------
- */
+/* ---- a session's ---- */
 
 static int make_dir(struct cgroups *c, size_t h, const char *tenant, const char *name)
 {
@@ -207,7 +206,7 @@ static int set_memory(struct cgroups *c, const struct cgroup *g, uint64_t bytes)
 	char text[32];
 	int r;
 
-	(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)bytes);
+	(void)snprintf(text, sizeof text, "%llu", (unsigned long long)bytes);
 	r = limit(c, g, CGROUP_MEMORY, "memory.limit_in_bytes", "memory.max", text);
 	if (r < 0)
 		return r;
@@ -223,11 +222,11 @@ static int set_cpu(struct cgroups *c, const struct cgroup *g, uint64_t percent)
 
 	if (c->v2[CGROUP_CPU]) {
 		(void)snprintf(
-		    text, sizeof(text), "%llu 100000", (unsigned long long)percent * 1000);
+		    text, sizeof text, "%llu 100000", (unsigned long long)percent * 1000);
 		return cgroup_write(c->top[UNIFIED], g->name, "cpu.max", text);
 	}
 	/* the period is 100 ms by default (CFS bandwidth control) */
-	(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)percent * 1000);
+	(void)snprintf(text, sizeof text, "%llu", (unsigned long long)percent * 1000);
 	return cgroup_write(c->top[CGROUP_CPU], g->name, "cpu.cfs_quota_us", text);
 }
 
@@ -235,7 +234,7 @@ static int set_pids(struct cgroups *c, const struct cgroup *g, uint64_t pids)
 {
 	char text[32];
 
-	(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)pids);
+	(void)snprintf(text, sizeof text, "%llu", (unsigned long long)pids);
 	return limit(c, g, CGROUP_PIDS, "pids.max", "pids.max", text);
 }
 
@@ -265,7 +264,7 @@ static int set_limits(
 
 static int make_all(struct cgroups *c, struct cgroup *g, const struct plan *p, struct err *e)
 {
-	char path[sizeof(g->name) + 16];
+	char path[sizeof g->name + 16];
 	int r;
 
 	for (size_t h = 0; h <= UNIFIED; h++) {
@@ -276,7 +275,7 @@ static int make_all(struct cgroups *c, struct cgroup *g, const struct plan *p, s
 		g->made |= 1u << h;
 		if (h == UNIFIED)
 			continue;
-		(void)snprintf(path, sizeof(path), "%s/tasks", g->name);
+		(void)snprintf(path, sizeof path, "%s/tasks", g->name);
 		if ((g->tasks[h] = openat(c->top[h], path, O_WRONLY | O_CLOEXEC)) < 0)
 			return err_set(e, -errno, "%s: %m", path);
 	}
@@ -292,7 +291,7 @@ int cgroup_make(
 	struct cgroup g = {.dir = -1, .tasks = {-1, -1, -1}};
 	int r;
 
-	if ((size_t)snprintf(g.name, sizeof(g.name), "%s/%s", p->tenant, session) >= sizeof(g.name))
+	if ((size_t)snprintf(g.name, sizeof g.name, "%s/%s", p->tenant, session) >= sizeof g.name)
 		return err_set(e, -ENAMETOOLONG, "session name");
 	if ((r = make_all(c, &g, p, e)) < 0) {
 		cgroup_joined(&g);
@@ -325,17 +324,17 @@ void cgroup_usage(struct cgroups *c, struct cgroup *g, struct backend_usage *ret
 	char text[4096];
 
 	*ret = (struct backend_usage){0};
-	if (cgroup_read(unified, g->name, "cpu.stat", text, sizeof(text)) == 0)
+	if (cgroup_read(unified, g->name, "cpu.stat", text, sizeof text) == 0)
 		ret->cpu_us = cgroup_value(text, "usage_usec");
 	if (c->v2[CGROUP_MEMORY]) {
-		if (cgroup_read(unified, g->name, "memory.peak", text, sizeof(text)) == 0)
+		if (cgroup_read(unified, g->name, "memory.peak", text, sizeof text) == 0)
 			ret->memory_peak = strtoull(text, NULL, 10);
-		if (cgroup_read(unified, g->name, "memory.events", text, sizeof(text)) == 0)
+		if (cgroup_read(unified, g->name, "memory.events", text, sizeof text) == 0)
 			ret->oom_kills = cgroup_value(text, "oom_kill");
 	} else if (v1 >= 0) {
-		if (cgroup_read(v1, g->name, "memory.max_usage_in_bytes", text, sizeof(text)) == 0)
+		if (cgroup_read(v1, g->name, "memory.max_usage_in_bytes", text, sizeof text) == 0)
 			ret->memory_peak = strtoull(text, NULL, 10);
-		if (cgroup_read(v1, g->name, "memory.oom_control", text, sizeof(text)) == 0)
+		if (cgroup_read(v1, g->name, "memory.oom_control", text, sizeof text) == 0)
 			ret->oom_kills = cgroup_value(text, "oom_kill");
 	}
 }
@@ -353,30 +352,29 @@ int cgroup_remove(struct cgroups *c, struct cgroup *g)
 	return 0;
 }
 
-/* ---- ties
- * ---------------------------------------------------------------------------------------- */
+/* ---- ties ---- */
 
 int cgroup_tie(struct cgroups *c, const char *session, char *path, size_t size, struct err *e)
 {
-	char name[sizeof(TIES) + 1 + CGROUP_ID_MAX], procs[sizeof(name) + 16];
+	char name[sizeof TIES + 1 + CGROUP_ID_MAX], procs[sizeof name + 16];
 	int fd;
 
-	if ((size_t)snprintf(name, sizeof(name), "%s/%s", TIES, session) >= sizeof(name) ||
+	if ((size_t)snprintf(name, sizeof name, "%s/%s", TIES, session) >= sizeof name ||
 	    (size_t)snprintf(path, size, "%s/%s", c->path, name) >= size)
 		return err_set(e, -ENAMETOOLONG, "session name");
 	if ((mkdirat(c->top[UNIFIED], TIES, 0755) < 0 && errno != EEXIST) ||
 	    mkdirat(c->top[UNIFIED], name, 0755) < 0)
 		return err_set(e, -errno, "%s: %m", name);
-	(void)snprintf(procs, sizeof(procs), "%s/cgroup.procs", name);
+	(void)snprintf(procs, sizeof procs, "%s/cgroup.procs", name);
 	fd = openat(c->top[UNIFIED], procs, O_WRONLY | O_CLOEXEC);
 	return fd < 0 ? err_set(e, -errno, "%s: %m", procs) : fd;
 }
 
 int cgroup_untie(struct cgroups *c, const char *session)
 {
-	char name[sizeof(TIES) + 1 + CGROUP_ID_MAX];
+	char name[sizeof TIES + 1 + CGROUP_ID_MAX];
 
-	if ((size_t)snprintf(name, sizeof(name), "%s/%s", TIES, session) >= sizeof(name))
+	if ((size_t)snprintf(name, sizeof name, "%s/%s", TIES, session) >= sizeof name)
 		return 0;
 	/* what sshd still has there: its privileged process leaves before it closes a session in
 	 * order */

@@ -85,8 +85,8 @@ int cgroup_find(const char *controller, char *dst, size_t size, char *path, size
 	const char *below = own;
 	int r;
 
-	if ((r = own_path(controller, own, sizeof(own))) < 0 ||
-	    (r = mount_point(controller, root, point, sizeof(root))) < 0)
+	if ((r = own_path(controller, own, sizeof own)) < 0 ||
+	    (r = mount_point(controller, root, point, sizeof root)) < 0)
 		return r;
 	/* a container may show only a part of the tree: what is mounted begins at root */
 	if (strcmp(root, "/") != 0 && strncmp(own, root, strlen(root)) == 0)

@@ -26,7 +26,7 @@ static int open_file(int dir, const char *name, const char *file, int flags)
 {
 	char path[256];
 
-	if ((size_t)snprintf(path, sizeof(path), "%s/%s", name, file) >= sizeof(path))
+	if ((size_t)snprintf(path, sizeof path, "%s/%s", name, file) >= sizeof path)
 		return -ENAMETOOLONG;
 	return openat(dir, path, flags | O_CLOEXEC);
 }

@@ -40,8 +40,7 @@
 #define CLONE_NEWTIME 0x80
 #endif
 
-/* ---- the child: system calls only
- * ---------------------------------------------------------------- */
+/* ---- the child: system calls only ---- */
 
 #define TRY(expr)                                                                                  \
 	do {                                                                                       \
@@ -74,7 +73,7 @@ RAW_SYSCALLS static int set_score(struct enter *n)
 
 	(void)n;
 	TRY(fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
-	TRY(write(fd, OOM_SCORE, sizeof(OOM_SCORE) - 1));
+	TRY(write(fd, OOM_SCORE, sizeof OOM_SCORE - 1));
 	return close(fd);
 }
 
@@ -135,7 +134,7 @@ RAW_SYSCALLS static int mount_proc(struct enter *n)
 	        fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
 	TRY(move_mount(fd, "", AT_FDCWD, "/mnt/proc", MOVE_MOUNT_F_EMPTY_PATH));
 	TRY(dir = open_tree(AT_FDCWD, "/mnt/proc/sys", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
-	TRY(mount_setattr(dir, "", AT_EMPTY_PATH, &ro, sizeof(ro)));
+	TRY(mount_setattr(dir, "", AT_EMPTY_PATH, &ro, sizeof ro));
 	TRY(move_mount(dir, "", AT_FDCWD, "/mnt/proc/sys", MOVE_MOUNT_F_EMPTY_PATH));
 	TRY(chdir("/mnt/proc"));
 	for (size_t i = 0; n->host->mask_files[i]; i++)
@@ -281,7 +280,7 @@ static const struct step {
 
 RAW_SYSCALLS static void __attribute__((noreturn)) child(struct enter *n)
 {
-	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
 		int r = steps[i].fn(n);
 
 		if (r < 0) {
@@ -294,8 +293,7 @@ RAW_SYSCALLS static void __attribute__((noreturn)) child(struct enter *n)
 		_exit(1);
 }
 
-/* ---- the parent
- * ---------------------------------------------------------------------------------- */
+/* ---- the parent ---- */
 
 /* The call itself, inline: the child runs on this stack, so no function may return in it before it
  * is gone. */
@@ -323,7 +321,7 @@ static inline __attribute__((always_inline)) long clone3_inline(struct clone_arg
 
 RAW_SYSCALLS static __attribute__((noinline)) long start(struct enter *n, struct clone_args *a)
 {
-	long pid = clone3_inline(a, sizeof(*a));
+	long pid = clone3_inline(a, sizeof *a);
 
 	if (pid == 0)
 		child(n);
@@ -352,15 +350,15 @@ int enter(struct enter *n)
 		return -errno;
 	/* We sleep while the child works, so it may as well work here: waking another processor up
 	 * and moving to it costs a fifth of the whole start. */
-	pinned = sched_getaffinity(0, sizeof(affinity), &affinity) == 0;
+	pinned = sched_getaffinity(0, sizeof affinity, &affinity) == 0;
 	CPU_ZERO(&here);
 	CPU_SET((size_t)sched_getcpu(), &here);
-	pinned = pinned && sched_setaffinity(0, sizeof(here), &here) == 0;
+	pinned = pinned && sched_setaffinity(0, sizeof here, &here) == 0;
 	pid = start(n, &a);
 	if (pinned) {
-		(void)sched_setaffinity(0, sizeof(affinity), &affinity);
+		(void)sched_setaffinity(0, sizeof affinity, &affinity);
 		if (pid > 0)
-			(void)sched_setaffinity((pid_t)pid, sizeof(affinity), &affinity);
+			(void)sched_setaffinity((pid_t)pid, sizeof affinity, &affinity);
 	}
 	(void)sigprocmask(SIG_SETMASK, &old, NULL);
 	if (pid < 0) {

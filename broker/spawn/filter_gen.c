@@ -37,8 +37,7 @@
 #define NO(e)    (SECCOMP_RET_ERRNO | (uint32_t)(e))
 #define INSN_MAX 1024
 
-/* ---- lists ------------------------------------------------------------------------------------
- */
+/* ---- lists ---- */
 
 #define LIST(name, ...) static const char *const name[] = {__VA_ARGS__, NULL}
 
@@ -141,18 +140,21 @@ LIST(san_calls, "open", "openat", "readlink", "readlinkat", "prlimit64", "getrli
 LIST(san_calls, "read");
 #endif
 
-/* ---- a program under construction --------------------------------------------------------------
- */
+/* ---- a program under construction ---- */
 
 static struct sock_filter prog[INSN_MAX];
 static size_t prog_len;
 
+static void die(const char *what, const char *name)
+{
+	(void)fprintf(stderr, "filter_gen: %s%s\n", what, name);
+	exit(1);
+}
+
 static void put(uint16_t code, uint32_t k, size_t jt, size_t jf)
 {
-	if (prog_len == INSN_MAX || jt > 255 || jf > 255) {
-		(void)fprintf(stderr, "filter_gen: the program is too long\n");
-		exit(1);
-	}
+	if (prog_len == INSN_MAX || jt > 255 || jf > 255)
+		die("the program is too long", "");
 	prog[prog_len++] = (struct sock_filter){code, (uint8_t)jt, (uint8_t)jf, k};
 }
 
@@ -166,11 +168,6 @@ static void load_arg(unsigned n)
 {
 	put(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(offsetof(struct seccomp_data, args) + 8u * n), 0,
 	    0);
-}
-
-static void mask(uint32_t m)
-{
-	put(BPF_ALU | BPF_AND | BPF_K, m, 0, 0);
 }
 
 /* If the loaded value is k the next `skip` instructions are passed over. */
@@ -197,8 +194,7 @@ static void land(size_t block)
 	prog[block].jf = (uint8_t)(prog_len - block - 1);
 }
 
-/* ---- rules that look at arguments --------------------------------------------------------------
- */
+/* ---- rules that look at arguments ---- */
 
 /* socket(2): UNIX; INET and INET6 as TCP and UDP only (no raw, MPTCP, SCTP, ICMP); NETLINK_ROUTE.
  */
@@ -217,7 +213,7 @@ static void rule_socket(void)
 	skip_if(10 /* AF_INET6 */, 1);
 	ret(NO(EAFNOSUPPORT));
 	load_arg(1);
-	mask(0xf); /* SOCK_TYPE_MASK */
+	put(BPF_ALU | BPF_AND | BPF_K, 0xf /* SOCK_TYPE_MASK */, 0, 0);
 	other = unless(1 /* SOCK_STREAM */);
 	load_arg(2);
 	ret_if(0, ALLOW);
@@ -231,13 +227,6 @@ static void rule_socket(void)
 	ret(NO(EPROTONOSUPPORT));
 	land(other);
 	ret(NO(EPERM));
-}
-
-static void rule_socketpair(void)
-{
-	load_arg(0);
-	ret_if(1 /* AF_UNIX */, ALLOW);
-	ret(NO(EAFNOSUPPORT));
 }
 
 /* Upper layer protocols (kernel TLS, espintcp, SMC), encapsulation, and programs on sockets. */
@@ -310,25 +299,26 @@ static void rule_prctl_agent(void)
 	    39, 41, 42, 47, 52, 65, 66, 0x53564d41);
 }
 
-static void rule_prctl_daemon(void)
+static void rule_prctl_daemon(void) /* GET_DUMPABLE, NAME, GET_SECCOMP, NO_NEW_PRIVS, SET_VMA */
 {
-	/* GET_DUMPABLE, NAME, GET_SECCOMP, NO_NEW_PRIVS, SET_VMA */
 	ALLOW_ANY(0, NO(EPERM), 3, 15, 16, 21, 38, 39, 0x53564d41);
 }
 
+static void rule_socketpair(void)
+{
+	ALLOW_ANY(0, NO(EAFNOSUPPORT), 1 /* AF_UNIX */);
+}
 static void rule_personality(void)
 {
 	ALLOW_ANY(0, NO(EPERM), 0, 0xffffffff);
 }
 
-/* TCGETS, window size, FIONREAD, FIONBIO */
-static void rule_ioctl_daemon(void)
+static void rule_ioctl_daemon(void) /* TCGETS, window size, FIONREAD, FIONBIO */
 {
 	ALLOW_ANY(1, NO(EPERM), 0x5401, 0x5413, 0x5414, 0x541b, 0x5421);
 }
 
-/* The same, and setting terminal modes. */
-static void rule_ioctl_run(void)
+static void rule_ioctl_run(void) /* the same, and setting terminal modes */
 {
 	ALLOW_ANY(1, NO(EPERM), 0x5401, 0x5402, 0x5403, 0x5404, 0x5413, 0x5414, 0x541b, 0x5421);
 }
@@ -350,8 +340,7 @@ static void rule_no_exec(void)
 	ret(ALLOW);
 }
 
-/* ---- filters -----------------------------------------------------------------------------------
- */
+/* ---- filters ---- */
 
 struct rule {
 	const char *call;
@@ -402,10 +391,8 @@ static void set(uint32_t *verdict, const char *call, uint32_t v)
 {
 	int nr = seccomp_syscall_resolve_name(call);
 
-	if (nr == __NR_SCMP_ERROR) {
-		(void)fprintf(stderr, "filter_gen: libseccomp does not know \"%s\"\n", call);
-		exit(1);
-	}
+	if (nr == __NR_SCMP_ERROR)
+		die("libseccomp does not know ", call);
 	if (nr >= 0 && nr < NR_MAX) /* negative: another architecture's */
 		verdict[nr] = v;
 }
@@ -440,10 +427,8 @@ static void put_tree(const uint32_t *starts, const uint32_t *verdicts, size_t fi
 	at = prog_len;
 	put(BPF_JMP | BPF_JGE | BPF_K, starts[middle], 0, 0);
 	put_tree(starts, verdicts, first, middle - 1);
-	if (prog_len - at - 1 > 255) {
-		(void)fprintf(stderr, "filter_gen: a jump is too far\n");
-		exit(1);
-	}
+	if (prog_len - at - 1 > 255)
+		die("a jump is too far", "");
 	prog[at].jt = (uint8_t)(prog_len - at - 1);
 	put_tree(starts, verdicts, middle, last);
 }

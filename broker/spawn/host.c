@@ -57,7 +57,7 @@ static int set_attr(const char *path, uint64_t set)
 {
 	struct mount_attr a = {.attr_set = set};
 
-	return mount_setattr(AT_FDCWD, path, 0, &a, sizeof(a)) < 0 ? -errno : 0;
+	return mount_setattr(AT_FDCWD, path, 0, &a, sizeof a) < 0 ? -errno : 0;
 }
 
 static int make_dev(void)
@@ -71,7 +71,7 @@ static int make_dev(void)
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(nodes); i++) {
 		char path[64];
 
-		(void)snprintf(path, sizeof(path), BASE "/dev/%s", nodes[i].name);
+		(void)snprintf(path, sizeof path, BASE "/dev/%s", nodes[i].name);
 		if (mknod(path, S_IFCHR | 0666, makedev(nodes[i].major, nodes[i].minor)) < 0)
 			r = -errno;
 	}
@@ -79,7 +79,7 @@ static int make_dev(void)
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(links); i++) {
 		char path[64];
 
-		(void)snprintf(path, sizeof(path), BASE "/dev/%s", links[i].name);
+		(void)snprintf(path, sizeof path, BASE "/dev/%s", links[i].name);
 		if (symlink(links[i].target, path) < 0)
 			r = -errno;
 	}
@@ -110,7 +110,7 @@ static int own_path(int fd, char *dst, size_t size)
 	struct stat a, b;
 	ssize_t n;
 
-	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	(void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
 	n = readlink(link, dst, size - 1);
 	if (n < 0)
 		return -errno;
@@ -134,14 +134,14 @@ static void find_masks(struct host *h)
 	for (size_t i = 0; masked_files[i] && nf < HOST_MASKS_MAX - 1; i++) {
 		char path[64];
 
-		(void)snprintf(path, sizeof(path), "/proc/%s", masked_files[i]);
+		(void)snprintf(path, sizeof path, "/proc/%s", masked_files[i]);
 		if (access(path, F_OK) == 0)
 			h->mask_files[nf++] = masked_files[i];
 	}
 	for (size_t i = 0; masked_dirs[i] && nd < HOST_MASKS_MAX - 1; i++) {
 		char path[64];
 
-		(void)snprintf(path, sizeof(path), "/proc/%s", masked_dirs[i]);
+		(void)snprintf(path, sizeof path, "/proc/%s", masked_dirs[i]);
 		if (access(path, F_OK) == 0)
 			h->mask_dirs[nd++] = masked_dirs[i];
 	}
@@ -197,7 +197,7 @@ int host_enter(struct host *h, int state_fd, int libexec_fd, struct err *e)
 		return err_set(e, -errno, "cannot open the host's namespaces: %m");
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return err_set(e, -errno, "mount namespace: %m");
-	if ((r = own_path(state_fd, state, sizeof(state))) < 0)
+	if ((r = own_path(state_fd, state, sizeof state)) < 0)
 		return err_set(e, r, "state directory: %s", strerror(-r));
 	if ((r = build(state, e)) < 0)
 		return r;
@@ -231,7 +231,7 @@ int host_bind(struct host *h, const char *path, char *dst, size_t size, struct e
 	char copy[PATH_MAX];
 	int r;
 
-	(void)snprintf(copy, sizeof(copy), "%s", path);
+	(void)snprintf(copy, sizeof copy, "%s", path);
 	cleanup_close int tree = r = host_visit(h, clone_path, copy);
 	if (tree < 0)
 		return err_set(e, r, "%s: %s", path, strerror(-r));

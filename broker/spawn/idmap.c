@@ -29,7 +29,7 @@ struct idmap *idmap_new(uint32_t base, uint32_t count)
 		errno = EINVAL;
 		return NULL;
 	}
-	m = calloc(1, sizeof(*m));
+	m = calloc(1, sizeof *m);
 	if (!m)
 		return NULL;
 	m->base = base;
@@ -96,7 +96,7 @@ static __attribute__((noreturn)) void child(int from_parent, int to_parent)
 	if (read(from_parent, &go, 1) == 1 && go == '+' &&
 	    write_file("/proc/sys/user/max_user_namespaces", "0") == 0 &&
 	    (ns = open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC)) >= 0)
-		(void)!write(to_parent, &ns, sizeof(ns));
+		(void)!write(to_parent, &ns, sizeof ns);
 	_exit(0);
 }
 
@@ -106,9 +106,9 @@ static int write_maps(pid_t pid, uint32_t base)
 	char path[64], line[64];
 	int r = 0;
 
-	(void)snprintf(line, sizeof(line), "0 %u %u\n", base, IDMAP_BLOCK);
+	(void)snprintf(line, sizeof line, "0 %u %u\n", base, IDMAP_BLOCK);
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(maps); i++) {
-		(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, maps[i]);
+		(void)snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, maps[i]);
 		r = write_file(path, line);
 	}
 	return r;
@@ -133,7 +133,7 @@ static int make_userns(uint32_t base, const int down[2], const int up[2])
 		return -errno;
 	if (r < 0)
 		return r;
-	return read(up[0], &ns, sizeof(ns)) == (ssize_t)sizeof(ns) ? ns : -EPROTO;
+	return read(up[0], &ns, sizeof ns) == (ssize_t)sizeof ns ? ns : -EPROTO;
 }
 
 int idmap_userns(const struct idmap *m, int block, struct err *e)

@@ -45,7 +45,7 @@ int landlock_agent(const struct skeleton *s, int abi)
 		attr.handled_access_fs |= LL_FS_IOCTL_DEV;
 	if (abi >= 6)
 		attr.scoped = LL_SCOPE_ABSTRACT_UNIX | LL_SCOPE_SIGNAL;
-	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
 	if (ruleset < 0)
 		return -errno;
 	r = allow(ruleset, "/", READ_RIGHTS & attr.handled_access_fs);

@@ -8,13 +8,13 @@
 
 struct live *live_new(struct live **list, struct serve *s, const char *id)
 {
-	struct live *v = calloc(1, sizeof(*v));
+	struct live *v = calloc(1, sizeof *v);
 
 	if (!v)
 		return NULL;
 	v->serve = s;
 	v->lease = -1;
-	(void)str_copy(v->id, sizeof(v->id), id);
+	(void)str_copy(v->id, sizeof v->id, id);
 	live_add(list, v);
 	return v;
 }

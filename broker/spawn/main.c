@@ -50,8 +50,7 @@ struct args {
 	char instance[NAME_MAX_LEN + 1];
 };
 
-/* ---- arguments
- * ------------------------------------------------------------------------------------ */
+/* ---- arguments ---- */
 
 static const char *value_of(const char *arg, const char *name)
 {
@@ -72,7 +71,7 @@ static int parse(int argc, char **argv, struct args *ret)
 	for (int i = 1; i < argc; i++) {
 		const char *v = value_of(argv[i], "instance");
 		bool known = v && name_valid(v, strlen(v)) &&
-		             str_copy(ret->instance, sizeof(ret->instance), v);
+		             str_copy(ret->instance, sizeof ret->instance, v);
 
 		for (size_t k = 0; !known && k < ARRAY_LEN(numbers); k++)
 			if ((v = value_of(argv[i], numbers[k].name)))
@@ -91,8 +90,7 @@ static int parse(int argc, char **argv, struct args *ret)
 	return 0;
 }
 
-/* ---- confinement
- * ---------------------------------------------------------------------------------- */
+/* ---- confinement ---- */
 
 /* confine_caps() empties the bounding set, but the lease processes that we start must be able to
  * take an id of their own. */
@@ -127,8 +125,7 @@ static void drop_keyring(void)
 	(void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL, 0, 0, 0);
 }
 
-/* ---- what serve asks beside the back end
- * ----------------------------------------------------------- */
+/* ---- what serve asks beside the back end ---- */
 
 struct beside {
 	struct backend *b;
@@ -181,8 +178,7 @@ static int lease_start(void *arg, int link, int listener, struct err *e)
 	return pidfd < 0 ? err_set(e, pidfd, "pidfd: %s", strerror(-pidfd)) : pidfd;
 }
 
-/* ---- main
- * ------------------------------------------------------------------------------------------ */
+/* ---- main ---- */
 
 struct check {
 	const struct args *a;

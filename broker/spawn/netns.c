@@ -47,7 +47,7 @@ static int listen_inside(void)
 	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	cleanup_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	if (fd < 0 || bind(fd, (const struct sockaddr *)&a, sizeof(a)) < 0 ||
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&a, sizeof a) < 0 ||
 	    listen(fd, BACKLOG) < 0)
 		return -errno;
 	return steal_fd(&fd);

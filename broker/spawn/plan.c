@@ -92,10 +92,10 @@ int plan_parse(const json_t *o, struct plan *ret, struct err *e)
 	if (number(o, "version") != PLAN_VERSION)
 		return err_set(e, -EBADMSG, "plan: version must be %d", PLAN_VERSION);
 	/* the lengths have been checked */
-	(void)str_copy(p.tenant, sizeof(p.tenant), text(o, "tenant"));
-	(void)str_copy(p.role, sizeof(p.role), text(o, "role"));
-	(void)str_copy(p.template_name, sizeof(p.template_name), text(o, "template"));
-	(void)str_copy(p.root_path, sizeof(p.root_path), text(o, "root_path"));
+	(void)str_copy(p.tenant, sizeof p.tenant, text(o, "tenant"));
+	(void)str_copy(p.role, sizeof p.role, text(o, "role"));
+	(void)str_copy(p.template_name, sizeof p.template_name, text(o, "template"));
+	(void)str_copy(p.root_path, sizeof p.root_path, text(o, "root_path"));
 
 	root = text(o, "root");
 	if (strcmp(root, root_names[PLAN_ROOT_DIRECTORY]) == 0)

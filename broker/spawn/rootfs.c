@@ -27,7 +27,7 @@ static int clone_of(int at, const char *path, uint64_t attr, int idmap)
 		a.attr_set |= MOUNT_ATTR_IDMAP;
 		a.userns_fd = (unsigned)idmap;
 	}
-	if (a.attr_set && mount_setattr(fd, "", AT_EMPTY_PATH, &a, sizeof(a)) < 0)
+	if (a.attr_set && mount_setattr(fd, "", AT_EMPTY_PATH, &a, sizeof a) < 0)
 		return -errno;
 	return steal_fd(&fd);
 }
@@ -41,7 +41,7 @@ static int set_number(int fs, const char *key, uint64_t value)
 {
 	char text[32];
 
-	(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+	(void)snprintf(text, sizeof text, "%llu", (unsigned long long)value);
 	return set_text(fs, key, text);
 }
 

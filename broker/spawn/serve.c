@@ -2,52 +2,21 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "broker/spawn/backend.h"
-#include "broker/spawn/cgroup.h"
-#include "broker/spawn/live.h"
+#include "broker/spawn/serve_internal.h"
 #include "lib/chan.h"
-#include "lib/clock.h"
 #include "lib/err.h"
-#include "lib/fdio.h"
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/msg.h"
-#include "lib/str.h"
-#include "lib/util.h"
 
-#define MSEC        (NSEC_PER_SEC / 1000)
-#define IDLE_NS     (2 * MSEC)  /* after an answer: whoever asked goes first */
-#define REAP_NS     (10 * MSEC) /* between two looks at what has not gone yet */
+#define REAP_NS     (10 * SERVE_MSEC) /* between two looks at what has not gone yet */
 #define REAP_MAX_NS NSEC_PER_SEC
 #define FAREWELL_NS NSEC_PER_SEC
 
-struct link {
-	struct chan *chan;
-	struct loop_source *source;
-};
-
-struct serve {
-	const struct serve_config *c;
-	const struct backend_ops *ops;
-	struct loop *loop;
-	struct link supervisor, core;
-	struct live *live;    /* running */
-	struct live *leaving; /* init has exited; cgroup, mounts or a tie are left */
-	struct loop_source *idle, *reap;
-	int64_t reap_ns;
-	int result;
-};
-
-/* ---- links
- * --------------------------------------------------------------------------------------- */
+/* ---- links ---- */
 
 static void link_close(struct link *l)
 {
@@ -67,7 +36,7 @@ static void watch(struct link *l)
 }
 
 /* Takes over body. */
-static void tell(
+void serve_tell(
     struct serve *s, const char *type, uint64_t id, json_t *body, const int *fds, size_t n)
 {
 	int r;
@@ -81,41 +50,7 @@ static void tell(
 	watch(&s->core);
 }
 
-static void tell_failed(
-    struct serve *s, uint64_t id, const char *session, const char *step, const char *reason)
-{
-	char text[512];
-
-	(void)str_escape(text, sizeof(text), reason, strlen(reason));
-	tell(s, "sandbox.failed", id,
-	    json_pack("{s:s,s:s,s:s}", "session", session, "step", step, "reason", text), NULL, 0);
-}
-
-/* ---- the end of a sandbox
- * ------------------------------------------------------------------------ */
-
-/* True when there is none, or it has exited and been waited for. */
-static bool lease_gone(struct live *v)
-{
-	siginfo_t info = {0};
-
-	if (v->lease < 0)
-		return true;
-	if (waitid(P_PIDFD, (id_t)v->lease, &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0)
-		return false;
-	util_close(&v->lease);
-	return true;
-}
-
-/* Without its session it has nothing to do; it is waited for like the rest, as it may hang on a
- * socket that the agent made. */
-static void end_lease(struct live *v)
-{
-	loop_remove(v->lease_source);
-	v->lease_source = NULL;
-	if (v->lease >= 0)
-		(void)syscall(SYS_pidfd_send_signal, v->lease, SIGKILL, NULL, 0);
-}
+/* ---- the end of a sandbox ---- */
 
 /* 0 when nothing is left. */
 static int settle(struct serve *s, struct live *v)
@@ -144,17 +79,17 @@ static void on_reap(struct loop *l, void *arg)
 }
 
 /* Init has exited, or there never was one. */
-static void ended(struct serve *s, struct live *v, const char *reason)
+void serve_ended(struct serve *s, struct live *v, const char *reason)
 {
 	struct backend_usage u = {0};
 
 	loop_remove(v->exit);
 	loop_remove(v->knock);
 	v->exit = v->knock = NULL;
-	end_lease(v);
+	lease_end(v);
 	if (v->sandbox)
 		s->ops->stat(v->sandbox, &u);
-	tell(s, "sandbox.ended", 0,
+	serve_tell(s, "sandbox.ended", 0,
 	    json_pack("{s:s,s:s,s:I,s:I,s:I}", "session", v->id, "reason", reason, "cpu_us",
 	        (json_int_t)u.cpu_us, "memory_peak", (json_int_t)u.memory_peak, "oom_kills",
 	        (json_int_t)u.oom_kills),
@@ -178,215 +113,20 @@ static void on_exit_of_init(struct loop *l, int fd, unsigned what, void *arg)
 	(void)what;
 	/* what init leaves behind cannot outlive its pid namespace, but killing is cheap */
 	v->serve->ops->kill(v->sandbox);
-	ended(v->serve, v, v->asked ? "ended" : "init has exited");
+	serve_ended(v->serve, v, v->asked ? "ended" : "init has exited");
 }
 
-/* ---- credentials
- * ---------------------------------------------------------------------------------- */
-
-static void on_lease_exit(struct loop *l, int fd, unsigned what, void *arg)
-{
-	struct live *v = arg;
-
-	(void)l;
-	(void)fd;
-	(void)what;
-	loop_remove(v->lease_source);
-	v->lease_source = NULL;
-	(void)lease_gone(v);
-	if (v->knock)
-		loop_fd_watch(v->knock, LOOP_READ);
-}
-
-/* Somebody in the sandbox connects to its credential listener and nobody serves it. */
-static void on_knock(struct loop *l, int fd, unsigned what, void *arg)
-{
-	struct live *v = arg;
-	struct serve *s = v->serve;
-	struct err e = ERR_INIT;
-	int pair[2];
-
-	(void)what;
-	loop_fd_watch(v->knock, 0);
-	if (!s->core.chan || fd_seqpacket_pair(pair) < 0)
-		return;
-	v->lease = s->c->lease_start(s->c->arg, pair[1], fd, &e);
-	(void)close(pair[1]);
-	if (v->lease < 0 ||
-	    !(v->lease_source = loop_fd(l, v->lease, LOOP_READ, on_lease_exit, v))) {
-		log_error("postern-lease: %s", err_text(&e));
-		util_close(&v->lease);
-	} else {
-		tell(s, "lease.up", 0, json_pack("{s:s}", "session", v->id), &pair[0], 1);
-	}
-	(void)close(pair[0]);
-}
-
-/* ---- what the core asks
- * --------------------------------------------------------------------------- */
-
-static void on_probe(struct serve *s, struct msg *m)
-{
-	tell(s, "probe.answer", m->id, json_pack("{s:o}", "host", s->ops->probe(s->c->b)), NULL, 0);
-}
-
-static void on_prepare(struct serve *s, struct msg *m)
-{
-	struct backend_failure f = {"plan"};
-	struct err e = ERR_INIT;
-	struct plan p;
-	int r = plan_parse(msg_obj(m, "plan"), &p, &e);
-
-	if (r == 0 && s->ops->prepare)
-		r = s->ops->prepare(s->c->b, &p, &f, &e);
-	if (r == 0)
-		tell(s, "template.prepared", m->id, json_object(), NULL, 0);
-	else
-		tell(s, "template.prepared", m->id,
-		    json_pack("{s:s,s:s}", "step", f.step, "reason", err_text(&e)), NULL, 0);
-	loop_timer_set(s->idle, IDLE_NS);
-}
-
-static bool watch_sandbox(struct serve *s, struct live *v)
+bool serve_watch(struct serve *s, struct live *v)
 {
 	int listener = s->ops->cred_listener(v->sandbox);
 
 	v->exit = loop_fd(s->loop, s->ops->pidfd(v->sandbox), LOOP_READ, on_exit_of_init, v);
 	if (v->exit && listener >= 0 && s->c->lease_start)
-		v->knock = loop_fd(s->loop, listener, LOOP_READ, on_knock, v);
+		v->knock = loop_fd(s->loop, listener, LOOP_READ, lease_knock, v);
 	return v->exit && (listener < 0 || !s->c->lease_start || v->knock);
 }
 
-static bool id_valid(const char *id)
-{
-	size_t n = strlen(id);
-
-	return n > 0 && n <= CGROUP_ID_MAX &&
-	       strspn(id, "0123456789abcdefghijklmnopqrstuvwxyz-") == n;
-}
-
-static void on_start(struct serve *s, struct msg *m)
-{
-	const char *id = msg_str(m, "session");
-	struct backend_failure f = {"plan"};
-	struct err e = ERR_INIT;
-	json_t *enforced = NULL;
-	struct live *v;
-	struct plan p;
-
-	v = live_find(s->live, id);
-	if (!id_valid(id) || (v && v->sandbox) || live_find(s->leaving, id)) {
-		tell_failed(s, m->id, id, "session", "its name is no name, or in use");
-		return;
-	}
-	if (!v && !(v = live_new(&s->live, s, id))) {
-		tell_failed(s, m->id, id, "memory", "no memory");
-		return;
-	}
-	if (plan_parse(msg_obj(m, "plan"), &p, &e) < 0 ||
-	    s->ops->start(s->c->b, id, &p, m->fds[0], &v->sandbox, &enforced, &f, &e) < 0) {
-		tell_failed(s, m->id, id, f.step, err_text(&e));
-		if (!v->tied) /* a tie without a sandbox waits for sandbox.end */
-			live_remove(&s->live, v);
-		return;
-	}
-	if (!watch_sandbox(s, v)) {
-		s->ops->kill(v->sandbox);
-		json_decref(enforced);
-		tell_failed(s, m->id, id, "memory", "no memory");
-		ended(s, v, "failed");
-		return;
-	}
-	tell(s, "sandbox.started", m->id,
-	    json_pack("{s:s,s:i,s:o}", "session", id, "pid", (int)s->ops->pid(v->sandbox),
-	        "enforced", enforced),
-	    NULL, 0);
-	loop_timer_set(s->idle, IDLE_NS);
-}
-
-static void on_pty(struct serve *s, struct msg *m)
-{
-	const char *id = msg_str(m, "session");
-	struct live *v = live_find(s->live, id);
-	struct err e = ERR_INIT;
-	int fds[2];
-
-	if (!v || !v->sandbox) {
-		tell_failed(s, m->id, id, "pty", "there is no such sandbox");
-		return;
-	}
-	if (s->ops->open_pty(v->sandbox, &fds[0], &fds[1], &e) < 0) {
-		tell_failed(s, m->id, id, "pty", err_text(&e));
-		return;
-	}
-	tell(s, "sandbox.pty.opened", m->id, json_pack("{s:s}", "session", id), fds, 2);
-	(void)close(fds[0]);
-	(void)close(fds[1]);
-}
-
-static void on_end(struct serve *s, struct msg *m)
-{
-	const char *id = msg_str(m, "session");
-	struct live *v = live_find(s->live, id);
-
-	if (!v) {
-		/* the core must hear an end for each that it asked for */
-		tell(s, "sandbox.ended", 0,
-		    json_pack("{s:s,s:s,s:i,s:i,s:i}", "session", id, "reason",
-		        "there is no such sandbox", "cpu_us", 0, "memory_peak", 0, "oom_kills", 0),
-		    NULL, 0);
-		return;
-	}
-	v->asked = true;
-	if (v->sandbox)
-		s->ops->kill(v->sandbox); /* its pidfd becomes readable */
-	else
-		ended(s, v, "ended");
-}
-
-static void on_list(struct serve *s, struct msg *m)
-{
-	json_t *a = json_array();
-
-	for (struct live *v = s->live; v; v = v->next)
-		(void)json_array_append_new(a, json_string(v->id));
-	tell(s, "sandbox.listing", m->id, json_pack("{s:o}", "sessions", a), NULL, 0);
-}
-
-static void on_tie(struct serve *s, struct msg *m)
-{
-	const char *id = msg_str(m, "session");
-	struct live *v = live_find(s->live, id);
-	char path[CGROUP_PATH_MAX];
-	struct err e = ERR_INIT;
-
-	if (!s->c->tie || !id_valid(id) || (!v && !(v = live_new(&s->live, s, id)))) {
-		tell_failed(s, m->id, id, "tie", "not possible");
-		return;
-	}
-	cleanup_close int fd = s->c->tie(s->c->arg, id, path, sizeof(path), &e);
-	if (fd < 0) {
-		tell_failed(s, m->id, id, "tie", err_text(&e));
-		if (!v->sandbox && !v->tied)
-			live_remove(&s->live, v);
-		return;
-	}
-	v->tied = true;
-	tell(s, "tie.made", m->id, json_pack("{s:s,s:s}", "session", id, "path", path), &fd, 1);
-}
-
-static const struct handler {
-	const char *type;
-	void (*fn)(struct serve *s, struct msg *m);
-} handlers[] = {
-    {"probe", on_probe},
-    {"template.prepare", on_prepare},
-    {"sandbox.start", on_start},
-    {"sandbox.pty", on_pty},
-    {"sandbox.end", on_end},
-    {"sandbox.list", on_list},
-    {"tie.make", on_tie},
-};
+/* ---- the core ---- */
 
 static void on_core(struct loop *l, int fd, unsigned what, void *arg)
 {
@@ -400,9 +140,7 @@ static void on_core(struct loop *l, int fd, unsigned what, void *arg)
 	if (what & LOOP_WRITE)
 		(void)chan_flush(s->core.chan);
 	while (s->core.chan && (r = chan_recv(s->core.chan, &m, &e)) > 0) {
-		for (size_t i = 0; i < ARRAY_LEN(handlers); i++)
-			if (msg_is(&m, handlers[i].type))
-				handlers[i].fn(s, &m);
+		serve_ask(s, &m);
 		msg_done(&m);
 	}
 	if (r < 0 && r != -EAGAIN)
@@ -412,8 +150,7 @@ static void on_core(struct loop *l, int fd, unsigned what, void *arg)
 	watch(&s->core);
 }
 
-/* ---- the supervisor
- * ------------------------------------------------------------------------------- */
+/* ---- the supervisor ---- */
 
 static int link_open(struct serve *s, struct link *k, int fd, unsigned peer, loop_fd_fn fn)
 {
@@ -455,8 +192,7 @@ static void on_supervisor(struct loop *l, int fd, unsigned what, void *arg)
 	loop_stop(l);
 }
 
-/* ---- the whole
- * ------------------------------------------------------------------------------------ */
+/* ---- the whole ---- */
 
 static void on_idle(struct loop *l, void *arg)
 {
@@ -476,7 +212,7 @@ static void farewell(struct serve *s)
 		if (v->sandbox)
 			s->ops->kill(v->sandbox);
 	while (s->live)
-		ended(s, s->live, "spawn ends");
+		serve_ended(s, s->live, "spawn ends");
 	while (s->leaving && clock_mono_ns() < end) {
 		on_reap(s->loop, s);
 		if (s->leaving)
@@ -490,7 +226,7 @@ static int run(struct serve *s)
 {
 	int r;
 
-	s->idle = loop_timer(s->loop, IDLE_NS, on_idle, s);
+	s->idle = loop_timer(s->loop, SERVE_IDLE_NS, on_idle, s);
 	s->reap = loop_timer(s->loop, -1, on_reap, s);
 	if (!s->idle || !s->reap ||
 	    link_open(s, &s->supervisor, s->c->supervisor, MSG_SUPERVISOR, on_supervisor) < 0)

@@ -57,7 +57,7 @@ static void remove_all(void)
 
 struct skeletons *skeletons_new(struct host *h, struct err *e)
 {
-	struct skeletons *s = calloc(1, sizeof(*s));
+	struct skeletons *s = calloc(1, sizeof *s);
 
 	if (!s) {
 		(void)err_set(e, -ENOMEM, "no memory");
@@ -87,15 +87,14 @@ static void take_stamps(int root, struct stamp *ret)
 
 		/* what is not there counts as nothing; the root itself may change its contents */
 		(void)fstatat(root, sources[i], &st, 0);
-		memset(&ret[i], 0, sizeof(ret[i]));
+		memset(&ret[i], 0, sizeof ret[i]);
 		ret[i].dev = st.st_dev;
 		ret[i].ino = st.st_ino;
 		ret[i].when = i == ARRAY_LEN(sources) - 1 ? (struct timespec){0} : st.st_mtim;
 	}
 }
 
-/* ---- building ----------------------------------------------------------------------------------
- */
+/* ---- building ---- */
 
 static const struct dir {
 	const char *name;
@@ -153,8 +152,8 @@ static int link_usr(int host_root, int at, struct err *e)
 static void writable_add(struct skeleton *s, const char *name)
 {
 	if (s->writables < SKELETON_WRITABLE_MAX &&
-	    (size_t)snprintf(s->writable[s->writables], sizeof(s->writable[0]), "/%s", name) <
-	        sizeof(s->writable[0]))
+	    (size_t)snprintf(s->writable[s->writables], sizeof s->writable[0], "/%s", name) <
+	        sizeof s->writable[0])
 		s->writables++;
 }
 
@@ -219,13 +218,13 @@ static int build(
 	cleanup_close int at = -1;
 	int r;
 
-	(void)snprintf(t->s.path, sizeof(t->s.path), "/skel/%u", s->made++);
+	(void)snprintf(t->s.path, sizeof t->s.path, "/skel/%u", s->made++);
 	if (mkdir(t->s.path, 0755) < 0)
 		return err_set(e, -errno, "skeleton: %m");
 	if ((at = open(t->s.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		return err_set(e, -errno, "skeleton: %m");
 	if (p->root == PLAN_ROOT_DIRECTORY) {
-		if ((r = host_bind(s->h, p->root_path, t->s.lower, sizeof(t->s.lower), e)) < 0)
+		if ((r = host_bind(s->h, p->root_path, t->s.lower, sizeof t->s.lower, e)) < 0)
 			return r;
 	}
 	return fill(s->h, p, t, root, at, e);
@@ -248,18 +247,18 @@ int skeleton_get(
 	take_stamps(root, now);
 	for (t = s->list; t; t = t->next)
 		if (strcmp(t->role, p->role) == 0 && strcmp(t->root_path, p->root_path) == 0 &&
-		    memcmp(t->stamps, now, sizeof(now)) == 0) {
+		    memcmp(t->stamps, now, sizeof now) == 0) {
 			*ret = &t->s;
 			return 0;
 		}
 	if (s->made >= SKELETONS_MAX)
 		return err_set(e, -ENOSPC, "more than %d skeletons", SKELETONS_MAX);
-	t = calloc(1, sizeof(*t));
+	t = calloc(1, sizeof *t);
 	if (!t)
 		return err_set(e, -ENOMEM, "no memory");
-	memcpy(t->role, p->role, sizeof(t->role));
-	memcpy(t->root_path, p->root_path, sizeof(t->root_path));
-	memcpy(t->stamps, now, sizeof(now));
+	memcpy(t->role, p->role, sizeof t->role);
+	memcpy(t->root_path, p->root_path, sizeof t->root_path);
+	memcpy(t->stamps, now, sizeof now);
 	if ((r = build(s, p, t, root, e)) < 0) {
 		free(t); /* its directory goes with the others */
 		return r;

@@ -96,10 +96,10 @@ static int write_names(int at, const char *role)
 	char text[256];
 	int r;
 
-	(void)snprintf(text, sizeof(text), "%s\n", role);
+	(void)snprintf(text, sizeof text, "%s\n", role);
 	if ((r = tree_write(at, "etc/hostname", text)) < 0)
 		return r;
-	(void)snprintf(text, sizeof(text),
+	(void)snprintf(text, sizeof text,
 	    "127.0.0.1 localhost %s\n::1 localhost ip6-localhost ip6-loopback\n", role);
 	if ((r = tree_write(at, "etc/hosts", text)) < 0 ||
 	    (r = tree_write(at, "etc/resolv.conf", "")) < 0)
@@ -124,15 +124,15 @@ static int copy_all(int root, int at)
 	    (r = tree_dir(at, "etc/python3", 0755, 0)) < 0)
 		return r;
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(copied_files); i++) {
-		(void)snprintf(name, sizeof(name), "etc/%s", copied_files[i]);
+		(void)snprintf(name, sizeof name, "etc/%s", copied_files[i]);
 		r = optional(tree_copy_file(root, name, at, name, 0644));
 	}
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(copied_links); i++) {
-		(void)snprintf(name, sizeof(name), "etc/%s", copied_links[i]);
+		(void)snprintf(name, sizeof name, "etc/%s", copied_links[i]);
 		r = optional(tree_copy_link(root, name, at, name));
 	}
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(copied_dirs); i++) {
-		(void)snprintf(name, sizeof(name), "etc/%s", copied_dirs[i]);
+		(void)snprintf(name, sizeof name, "etc/%s", copied_dirs[i]);
 		r = optional(tree_copy_dir(root, name, at, name));
 	}
 	return r == 0 ? tree_write(at, "etc/profile", profile) : r;

@@ -68,7 +68,7 @@ int tree_copy_file(int from, const char *name, int at, const char *to, mode_t mo
 int tree_copy_link(int from, const char *name, int at, const char *to)
 {
 	char target[PATH_MAX];
-	ssize_t n = readlinkat(from, name, target, sizeof(target) - 1);
+	ssize_t n = readlinkat(from, name, target, sizeof target - 1);
 
 	if (n < 0)
 		return -errno;

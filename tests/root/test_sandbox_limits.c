@@ -216,8 +216,7 @@ static void a_limit_that_cannot_be_set_fails_the_start(void **state)
 	assert_true(box_end(&x, NULL));
 }
 
-/* ---- a directory as root
- * ----------------------------------------------------------------------------- */
+/* ---- a directory as root ---- */
 
 static void a_directory_can_be_the_root(void **state)
 {

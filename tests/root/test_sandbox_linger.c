@@ -31,8 +31,7 @@
 
 #define REQUESTS 3
 
-/* ---- inside: the hostile init
- * ------------------------------------------------------------------------ */
+/* ---- inside: the hostile init ---- */
 
 /* Connected, its send queue full, its reader asleep, and to linger for eight seconds. */
 static int lingering_socket(void)
@@ -93,8 +92,7 @@ static int hostile_init(void)
 		(void)poll(NULL, 0, -1);
 }
 
-/* ---- outside
- * ------------------------------------------------------------------------------------------ */
+/* ---- outside ---- */
 
 static struct rig rig;
 static char dir_name[64];

@@ -1,0 +1,64 @@
+/*
+ * What the files of spawn's loop share: serve.c (links, the end of things), serve_ask.c (what the
+ * core asks), serve_lease.c (knocks at credential listeners).
+ */
+#ifndef POSTERN_SPAWN_SERVE_INTERNAL_H
+#define POSTERN_SPAWN_SERVE_INTERNAL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "broker/spawn/backend.h"
+#include "broker/spawn/live.h"
+#include "broker/spawn/serve.h"
+#include "lib/clock.h"
+
+struct chan;
+struct loop;
+struct loop_source;
+struct msg;
+
+#define SERVE_MSEC    (NSEC_PER_SEC / 1000)
+#define SERVE_IDLE_NS (2 * SERVE_MSEC) /* after an answer: whoever asked goes first */
+
+struct link {
+	struct chan *chan;
+	struct loop_source *source;
+};
+
+struct serve {
+	const struct serve_config *c;
+	const struct backend_ops *ops;
+	struct loop *loop;
+	struct link supervisor, core;
+	struct live *live; /* running */
+	struct live
+	    *leaving; /* init has exited; cgroup, mounts, a lease process or a tie are left */
+	struct loop_source *idle, *reap;
+	int64_t reap_ns;
+	int result;
+};
+
+/* To the core, if there is one; takes over body. */
+void serve_tell(
+    struct serve *s, const char *type, uint64_t id, json_t *body, const int *fds, size_t n);
+/* The sandbox is over (its init has exited, or there never was one): tells the core, and removes
+ * what is left, now or later. v is gone afterwards. */
+void serve_ended(struct serve *s, struct live *v, const char *reason);
+/* Watches init, and the credential listener. False without memory. */
+bool serve_watch(struct serve *s, struct live *v);
+
+/* One message of the core. */
+void serve_ask(struct serve *s, struct msg *m);
+
+/* A loop_fd_fn for a credential listener; arg is the struct live. */
+void lease_knock(struct loop *l, int fd, unsigned what, void *arg);
+/* True when there is no lease process, or it has exited and been waited for. */
+bool lease_gone(struct live *v);
+/* Without its session it has nothing to do. It is waited for later, as it may hang on a socket that
+ * the agent made. */
+void lease_end(struct live *v);
+
+#endif
