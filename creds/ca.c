@@ -127,11 +127,11 @@ static int put_subject(struct buf *b, const struct key *subject)
 	reader_init(&r, blob, blob_len);
 	if (reader_string(&r, 64, &name, &name_len) < 0)
 		return -EINVAL;
-	fd_random(nonce, sizeof(nonce));
+	fd_random(nonce, sizeof nonce);
 	buf_put_u32(b, (uint32_t)(name_len + strlen("-cert-v01@openssh.com")));
 	buf_put(b, name, name_len);
 	buf_put(b, "-cert-v01@openssh.com", strlen("-cert-v01@openssh.com"));
-	buf_put_string(b, nonce, sizeof(nonce));
+	buf_put_string(b, nonce, sizeof nonce);
 	buf_put(b, r.p, r.left);
 	return 0;
 }
@@ -158,7 +158,7 @@ int ca_issue(
 	if (r < 0)
 		return r;
 	while (serial == 0)
-		fd_random(&serial, sizeof(serial));
+		fd_random(&serial, sizeof serial);
 	ca_blob = key_blob(key_private_public(ca), &ca_len);
 	buf_init(&b, CERT_BLOB_MAX);
 	buf_init(&sig, KEY_SIG_MAX);

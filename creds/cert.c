@@ -15,7 +15,7 @@
 #include "lib/util.h"
 
 static const char suffix[] = "-cert-v01@openssh.com";
-#define SUFFIX_LEN (sizeof(suffix) - 1)
+#define SUFFIX_LEN (sizeof suffix - 1)
 
 /* At rest there is no rsa-sha2-*-cert-v01: those are names of algorithms only. */
 static const char *const type_names[KEY_TYPES] = {
@@ -74,7 +74,7 @@ static int read_subject(struct cert *c, struct reader *r, struct err *e)
 	       (strlen(type_names[t]) != name_len || memcmp(type_names[t], name, name_len) != 0))
 		t++;
 	if (t == KEY_TYPES) {
-		str_escape(shown, sizeof(shown), name, name_len);
+		str_escape(shown, sizeof shown, name, name_len);
 		if (!cert_type_known((const char *)name, name_len))
 			return err_set(e, -ENOTSUP, "\"%s\" is not a certificate", shown);
 		return err_set(e, -ENOTSUP, "certificates of type \"%s\" are not accepted", shown);
@@ -103,11 +103,11 @@ static int read_key_id(struct cert *c, struct reader *r, struct err *e)
 {
 	char id[CERT_KEY_ID_MAX + 1], shown[4 * CERT_KEY_ID_MAX + 8];
 
-	if (reader_cstring(r, id, sizeof(id)) < 0)
+	if (reader_cstring(r, id, sizeof id) < 0)
 		return err_set(e, -EBADMSG,
 		    "key id is malformed, longer than %d bytes, or holds a NUL", CERT_KEY_ID_MAX);
 	c->key_id = strdup(id);
-	c->key_id_text = strdup(str_escape(shown, sizeof(shown), id, strlen(id)));
+	c->key_id_text = strdup(str_escape(shown, sizeof shown, id, strlen(id)));
 	if (c->key_id == NULL || c->key_id_text == NULL)
 		return err_set(e, -ENOMEM, "cannot hold a certificate");
 	return 0;
@@ -120,13 +120,13 @@ static int read_principals(struct cert *c, struct reader *r, struct err *e)
 
 	if (reader_sub(r, CERT_PRINCIPALS_MAX * (CERT_PRINCIPAL_MAX + 4), &list) < 0)
 		return err_set(e, -EBADMSG, "malformed list of principals");
-	c->principals = calloc(CERT_PRINCIPALS_MAX, sizeof(*c->principals));
+	c->principals = calloc(CERT_PRINCIPALS_MAX, sizeof *c->principals);
 	if (c->principals == NULL)
 		return err_set(e, -ENOMEM, "cannot hold a certificate");
 	while (list.left > 0) {
 		if (c->nprincipals == CERT_PRINCIPALS_MAX)
 			return err_set(e, -EBADMSG, "more than %d principals", CERT_PRINCIPALS_MAX);
-		if (reader_cstring(&list, name, sizeof(name)) < 0 || name[0] == '\0')
+		if (reader_cstring(&list, name, sizeof name) < 0 || name[0] == '\0')
 			return err_set(e, -EBADMSG,
 			    "a principal is malformed, empty, longer than %d bytes, or holds a NUL",
 			    CERT_PRINCIPAL_MAX);
@@ -199,7 +199,7 @@ int cert_parse(const void *data, size_t len, struct cert **ret, struct err *e)
 
 	if (len == 0 || len > CERT_BLOB_MAX)
 		return err_set(e, -EBADMSG, "a certificate has 1 to %u bytes", CERT_BLOB_MAX);
-	c = calloc(1, sizeof(*c));
+	c = calloc(1, sizeof *c);
 	if (c == NULL || (c->blob = malloc(len)) == NULL)
 		return err_set(e, -ENOMEM, "cannot hold a certificate");
 	memcpy(c->blob, data, len);

@@ -42,7 +42,7 @@ static int next_option(
 
 	if (reader_string(list, CERT_OPTION_NAME, &o->name, &o->name_len) < 0)
 		return err_set(e, -EBADMSG, "malformed %s", kind);
-	str_escape(o->shown, sizeof(o->shown), o->name, o->name_len);
+	str_escape(o->shown, sizeof o->shown, o->name, o->name_len);
 	if (o->name_len == 0)
 		return err_set(e, -EBADMSG, "%s without a name", kind);
 	if (reader_sub(list, CERT_BLOB_MAX, &data) < 0)

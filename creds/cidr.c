@@ -18,7 +18,7 @@ static int parse_any(const char *text, struct address *ret, bool *ret_mapped)
 		a.len = 4;
 	} else if (inet_pton(AF_INET6, text, a.bytes) == 1) {
 		a.len = 16;
-		if (memcmp(a.bytes, mapped, sizeof(mapped)) == 0) {
+		if (memcmp(a.bytes, mapped, sizeof mapped) == 0) {
 			memmove(a.bytes, a.bytes + 12, 4);
 			memset(a.bytes + 4, 0, 12);
 			a.len = 4;
@@ -56,8 +56,8 @@ int cidr_parse(const char *text, size_t len, struct cidr *ret, struct err *e)
 	bool was_mapped;
 	struct address a;
 
-	str_escape(shown, sizeof(shown), text, len);
-	if (len == 0 || len >= sizeof(copy) || memchr(text, '\0', len) != NULL)
+	str_escape(shown, sizeof shown, text, len);
+	if (len == 0 || len >= sizeof copy || memchr(text, '\0', len) != NULL)
 		return err_set(e, -EINVAL, "\"%s\" is not an address or network", shown);
 	memcpy(copy, text, len);
 	copy[len] = '\0';

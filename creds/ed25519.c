@@ -34,10 +34,10 @@ bool ed25519_point_ok(const uint8_t p[32])
 	uint8_t bytes[32];
 	bool ok = false;
 
-	memcpy(bytes, p, sizeof(bytes));
+	memcpy(bytes, p, sizeof bytes);
 	bytes[31] &= 0x7f; /* the sign of x */
-	for (size_t i = 0; i < sizeof(small_order) / sizeof(small_order[0]); i++) {
-		if (memcmp(bytes, small_order[i], sizeof(bytes)) == 0)
+	for (size_t i = 0; i < sizeof small_order / sizeof small_order[0]; i++) {
+		if (memcmp(bytes, small_order[i], sizeof bytes) == 0)
 			goto out;
 	}
 	if (ctx == NULL)
@@ -48,7 +48,7 @@ bool ed25519_point_ok(const uint8_t p[32])
 	u = BN_CTX_get(ctx);
 	v = BN_CTX_get(ctx);
 	if (v != NULL && BN_hex2bn(&prime, prime_hex) > 0 && BN_hex2bn(&d, d_hex) > 0 &&
-	    BN_lebin2bn(bytes, sizeof(bytes), y) != NULL && BN_cmp(y, prime) < 0 &&
+	    BN_lebin2bn(bytes, sizeof bytes, y) != NULL && BN_cmp(y, prime) < 0 &&
 	    BN_mod_sqr(yy, y, prime, ctx) == 1 && BN_mod_mul(v, d, yy, prime, ctx) == 1 &&
 	    BN_add_word(v, 1) == 1 && BN_copy(u, yy) != NULL && BN_sub_word(u, 1) == 1 &&
 	    BN_mod_mul(u, u, v, prime, ctx) == 1)

@@ -34,10 +34,10 @@ int jwt_kid(const struct key *k, char ret[JWT_KID_LEN])
 	if (coordinates(k, x, y) < 0)
 		return -EINVAL;
 	/* RFC 7638 section 3.2: the required members, sorted, without white space */
-	n = snprintf(text, sizeof(text),
+	n = snprintf(text, sizeof text,
 	    "{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"%s\",\"y\":\"%s\"}", x, y);
 	digest_sha256(text, (size_t)n, digest);
-	b64url_encode(b64, digest, sizeof(digest));
+	b64url_encode(b64, digest, sizeof digest);
 	(void)str_copy(ret, JWT_KID_LEN, b64);
 	return 0;
 }
@@ -72,9 +72,9 @@ static int put_part(struct buf *b, json_t *o)
 
 	if (o == NULL)
 		return -EINVAL;
-	n = json_dumpb(o, text, sizeof(text), JSON_COMPACT);
+	n = json_dumpb(o, text, sizeof text, JSON_COMPACT);
 	json_decref(o);
-	if (n == 0 || n > sizeof(text))
+	if (n == 0 || n > sizeof text)
 		return -EMSGSIZE;
 	b64url_encode(b64, text, n);
 	buf_put(b, b64, strlen(b64));
@@ -87,7 +87,7 @@ static json_t *claims_json(const struct jwt_claims *c)
 	json_t *o;
 
 	(void)snprintf(
-	    sub, sizeof(sub), "tenant:%s:role:%s:session:%s", c->tenant, c->role, c->session);
+	    sub, sizeof sub, "tenant:%s:role:%s:session:%s", c->tenant, c->role, c->session);
 	o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:s}", "iss", c->issuer, "sub",
 	    sub, "aud", c->audience, "tenant", c->tenant, "role", c->role, "session", c->session,
 	    "iat", (json_int_t)c->issued_s, "nbf", (json_int_t)c->issued_s, "exp",

@@ -150,7 +150,7 @@ int key_parse_blob(const void *data, size_t len, struct key **ret, struct err *e
 		char text[128];
 
 		return err_set(e, -ENOTSUP, "keys of type \"%s\" are not accepted",
-		    str_escape(text, sizeof(text), name, name_len));
+		    str_escape(text, sizeof text, name, name_len));
 	}
 	if (type == KEY_ED25519)
 		result = read_ed25519(&r, &pkey, e);
@@ -164,7 +164,7 @@ int key_parse_blob(const void *data, size_t len, struct key **ret, struct err *e
 		EVP_PKEY_free(pkey);
 		return err_set(e, -EBADMSG, "%zu bytes behind the key", r.left);
 	}
-	k = malloc(sizeof(*k) + len);
+	k = malloc(sizeof *k + len);
 	if (k == NULL) {
 		EVP_PKEY_free(pkey);
 		return err_set(e, -ENOMEM, "cannot hold a key");
@@ -249,13 +249,13 @@ void key_free(struct key *k)
 
 struct key *key_dup(const struct key *k)
 {
-	struct key *out = malloc(sizeof(*out) + k->blob_len);
+	struct key *out = malloc(sizeof *out + k->blob_len);
 
 	if (out == NULL || EVP_PKEY_up_ref(k->pkey) != 1) {
 		free(out);
 		return NULL;
 	}
-	memcpy(out, k, sizeof(*out));
+	memcpy(out, k, sizeof *out);
 	memcpy(out->blob, k->blob, k->blob_len);
 	return out;
 }
@@ -292,7 +292,7 @@ char *key_fingerprint(const struct key *k, char dst[KEY_FINGERPRINT_LEN])
 	char b64[B64_LEN(DIGEST_LEN) + 1];
 
 	digest_sha256(k->blob, k->blob_len, digest);
-	b64_encode(b64, digest, sizeof(digest));
+	b64_encode(b64, digest, sizeof digest);
 	memcpy(dst, "SHA256:", 7);
 	memcpy(dst + 7, b64, 43); /* without the one "=" */
 	dst[50] = '\0';

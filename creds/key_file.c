@@ -41,7 +41,7 @@ static int read_section(
 	    key_private_fields_len(section->p, section->left, &len) < 0 ||
 	    reader_bytes(section, len, &p) < 0)
 		return err_set(e, -EBADMSG, "malformed private key");
-	if (reader_cstring(section, comment, sizeof(comment)) < 0)
+	if (reader_cstring(section, comment, sizeof comment) < 0)
 		return err_set(e, -EBADMSG, "malformed comment in a private key");
 	if (section->left >= BLOCK)
 		return err_set(e, -EBADMSG, "bytes behind the private key");
@@ -70,7 +70,7 @@ static int read_file(struct reader *in, struct key_private **ret, struct err *e)
 	uint32_t count;
 	int r;
 
-	if (reader_bytes(in, sizeof(magic), &p) < 0 || memcmp(p, magic, sizeof(magic)) != 0)
+	if (reader_bytes(in, sizeof magic, &p) < 0 || memcmp(p, magic, sizeof magic) != 0)
 		return err_set(e, -EBADMSG, "malformed private key");
 	if (reader_string(in, 64, &p, &cipher_len) < 0)
 		return err_set(e, -EBADMSG, "malformed private key");
@@ -97,17 +97,17 @@ static int strip_armour(const char *text, size_t len, char *dst, size_t *ret_len
 	const char *stop;
 	size_t n = 0;
 
-	if (len < sizeof(begin) - 1 || memcmp(text, begin, sizeof(begin) - 1) != 0) {
+	if (len < sizeof begin - 1 || memcmp(text, begin, sizeof begin - 1) != 0) {
 		if (len > 11 && memcmp(text, "-----BEGIN ", 11) == 0)
 			return err_set(e, -EBADMSG,
 			    "not a private key in OpenSSH's own format (ssh-keygen -p -f FILE "
 			    "converts it)");
 		return err_set(e, -EBADMSG, "not a private key");
 	}
-	stop = memmem(text, len, end, sizeof(end) - 1);
-	if (stop == NULL || stop + sizeof(end) - 1 != text + len)
+	stop = memmem(text, len, end, sizeof end - 1);
+	if (stop == NULL || stop + sizeof end - 1 != text + len)
 		return err_set(e, -EBADMSG, "the private key does not end as it should");
-	for (const char *p = text + sizeof(begin) - 1; p < stop; p++) {
+	for (const char *p = text + sizeof begin - 1; p < stop; p++) {
 		if (*p != '\n')
 			dst[n++] = *p;
 	}
@@ -194,7 +194,7 @@ int key_private_format(
 	if (section == NULL || raw == NULL)
 		return err_set(e, -ENOMEM, "cannot hold a private key");
 
-	fd_random(&check, sizeof(check));
+	fd_random(&check, sizeof check);
 	buf_over_secret(&s, section);
 	buf_put_u32(&s, check);
 	buf_put_u32(&s, check);
@@ -204,7 +204,7 @@ int key_private_format(
 		buf_put_u8(&s, i);
 
 	buf_over_secret(&b, raw);
-	buf_put(&b, magic, sizeof(magic));
+	buf_put(&b, magic, sizeof magic);
 	buf_put_cstring(&b, "none");
 	buf_put_cstring(&b, "none");
 	buf_put_cstring(&b, "");
@@ -216,17 +216,17 @@ int key_private_format(
 
 	n = B64_LEN(b.len);
 	b64 = secret_new(n + 1);
-	text = secret_new(n + n / LINE_LEN + 1 + sizeof(begin) + sizeof(end));
+	text = secret_new(n + n / LINE_LEN + 1 + sizeof begin + sizeof end);
 	if (b64 == NULL || text == NULL)
 		return err_set(e, -ENOMEM, "cannot hold a private key");
 	b64_encode((char *)secret_data(b64), b.data, b.len);
 	buf_over_secret(&b, text);
-	buf_put(&b, begin, sizeof(begin) - 1);
+	buf_put(&b, begin, sizeof begin - 1);
 	for (size_t i = 0; i < n; i += LINE_LEN) {
 		buf_put(&b, secret_data(b64) + i, n - i < LINE_LEN ? n - i : LINE_LEN);
 		buf_put(&b, "\n", 1);
 	}
-	buf_put(&b, end, sizeof(end) - 1);
+	buf_put(&b, end, sizeof end - 1);
 	if (buf_status(&b) < 0)
 		return err_set(e, -ENOBUFS, "cannot hold a private key");
 	secret_truncate(text, b.len);
@@ -247,8 +247,8 @@ int key_private_save(
 	r = key_private_format(k, comment, &text, e);
 	if (r < 0)
 		return r;
-	n = snprintf(tmp, sizeof(tmp), "%s.new", name);
-	if (n < 0 || (size_t)n >= sizeof(tmp))
+	n = snprintf(tmp, sizeof tmp, "%s.new", name);
+	if (n < 0 || (size_t)n >= sizeof tmp)
 		return err_set(e, -ENAMETOOLONG, "%.64s...: %s", name, strerror(ENAMETOOLONG));
 	if (unlinkat(dirfd, tmp, 0) < 0 && errno != ENOENT)
 		return err_set(e, -errno, "%s: %m", tmp);
@@ -267,7 +267,7 @@ int key_private_save(
 	if (slash == NULL) {
 		dir = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	} else {
-		(void)snprintf(tmp, sizeof(tmp), "%.*s", (int)(slash - name) + 1, name);
+		(void)snprintf(tmp, sizeof tmp, "%.*s", (int)(slash - name) + 1, name);
 		dir = openat(dirfd, tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	}
 	if (dir < 0 || fsync(dir) < 0)

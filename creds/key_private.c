@@ -201,9 +201,9 @@ static int check_pair(const struct key_private *k, struct err *e)
 	buf_init(&sig, KEY_SIG_MAX);
 	r = EVP_PKEY_eq(k->pkey, k->pub->pkey) == 1 ? 0 : -EKEYREJECTED;
 	if (r == 0)
-		r = key_private_sign(k, data, sizeof(data), &sig, NULL);
+		r = key_private_sign(k, data, sizeof data, &sig, NULL);
 	if (r == 0)
-		r = key_verify(k->pub, sig.data, sig.len, data, sizeof(data), NULL);
+		r = key_verify(k->pub, sig.data, sig.len, data, sizeof data, NULL);
 	buf_done(&sig);
 	if (r < 0)
 		return err_set(
@@ -225,11 +225,11 @@ int key_private_from_fields(struct secret *fields, size_t len, const struct key 
 	if (reader_string(&r, 64, &name, &name_len) < 0 || name_len != strlen(kind->name) ||
 	    memcmp(name, kind->name, name_len) != 0)
 		return err_set(e, -EBADMSG, "private and public key are of different types");
-	k = calloc(1, sizeof(*k));
+	k = calloc(1, sizeof *k);
 	if (k == NULL)
 		return err_set(e, -ENOMEM, "cannot hold a private key");
 	k->pub = key_dup(pub);
-	(void)str_copy(k->comment, sizeof(k->comment), comment == NULL ? "" : comment);
+	(void)str_copy(k->comment, sizeof k->comment, comment == NULL ? "" : comment);
 	if (pub->type == KEY_ED25519)
 		k->pkey = ed25519_pkey(&r);
 	else if (pub->type == KEY_RSA)
@@ -290,13 +290,13 @@ static int put_number(struct buf *b, EVP_PKEY *pkey, const char *name)
 	if (EVP_PKEY_get_bn_param(pkey, name, &bn) != 1)
 		return -EIO;
 	n = BN_num_bytes(bn);
-	if (n > (int)sizeof(bytes) || BN_bn2bin(bn, bytes) != n) {
+	if (n > (int)sizeof bytes || BN_bn2bin(bn, bytes) != n) {
 		BN_clear_free(bn);
 		return -EIO;
 	}
 	BN_clear_free(bn);
 	buf_put_mpint(b, bytes, (size_t)n);
-	secret_wipe(bytes, sizeof(bytes));
+	secret_wipe(bytes, sizeof bytes);
 	return 0;
 }
 
@@ -320,7 +320,7 @@ static int put_ecdsa(struct buf *pub, struct buf *priv, EVP_PKEY *pkey, const st
 	size_t n;
 
 	if (EVP_PKEY_get_octet_string_param(
-	        pkey, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof(point), &n) != 1 ||
+	        pkey, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point, &n) != 1 ||
 	    n != kind->point_len || point[0] != 4)
 		return -EIO;
 	buf_put_cstring(pub, kind->curve);
@@ -341,7 +341,7 @@ static int put_ed25519(struct buf *pub, struct buf *priv, EVP_PKEY *pkey)
 	buf_put_string(pub, both + 32, 32);
 	buf_put_string(priv, both + 32, 32);
 	buf_put_string(priv, both, 64);
-	secret_wipe(both, sizeof(both));
+	secret_wipe(both, sizeof both);
 	return 0;
 }
 
@@ -440,7 +440,7 @@ int key_private_sign(
     const struct key_private *k, const void *data, size_t len, struct buf *out, struct err *e)
 {
 	uint8_t sig[KEY_RSA_MAX_BITS / 8];
-	size_t n = sizeof(sig);
+	size_t n = sizeof sig;
 	int r;
 
 	if (k->pub->type == KEY_ED25519 || k->pub->type == KEY_RSA) {

@@ -89,7 +89,7 @@ int key_verify(const struct key *k, const void *sig, size_t sig_len, const void 
 
 		return err_set(e, -ENOTSUP,
 		    "signature algorithm \"%s\" is not accepted for an %s key",
-		    str_escape(text, sizeof(text), alg, alg_len), key_kind(k->type)->name);
+		    str_escape(text, sizeof text, alg, alg_len), key_kind(k->type)->name);
 	}
 	if (k->type == KEY_ED25519) {
 		if (value_len != 64)

@@ -95,7 +95,7 @@ static const struct provider_ops jwt_ops = {"jwt", jwt_mint, jwt_revoke, jwt_fre
 
 struct provider *provider_jwt_new(provider_jwt_ask_fn ask, void *arg)
 {
-	struct provider_jwt *j = calloc(1, sizeof(*j));
+	struct provider_jwt *j = calloc(1, sizeof *j);
 
 	if (j == NULL)
 		return NULL;

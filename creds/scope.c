@@ -49,7 +49,7 @@ static int read_list(const char *key, const json_t *v, struct scope_list *ret, s
 	if (!json_is_array(v) || n > SCOPE_LIST_MAX)
 		return bad(e, key, "a list of at most 64 strings");
 	ret->present = true;
-	ret->item = calloc(n + 1, sizeof(*ret->item));
+	ret->item = calloc(n + 1, sizeof *ret->item);
 	if (ret->item == NULL)
 		return err_set(e, -ENOMEM, "cannot hold a scope");
 	for (size_t i = 0; i < n; i++) {
@@ -106,7 +106,7 @@ static int read_field(struct scope *s, const char *key, const json_t *v, struct 
 
 		if (name == NULL || !name_valid(name, json_string_length(v)))
 			return bad(e, key, "a template's name");
-		(void)str_copy(s->template, sizeof(s->template), name);
+		(void)str_copy(s->template, sizeof s->template, name);
 		return 0;
 	}
 	if (strcmp(key, "credentials") == 0)
@@ -127,7 +127,7 @@ static int read_field(struct scope *s, const char *key, const json_t *v, struct 
 	char shown[80];
 
 	return err_set(e, -EBADMSG, "scope: \"%s\" is not known, so it cannot be kept",
-	    str_escape(shown, sizeof(shown), key, strlen(key)));
+	    str_escape(shown, sizeof shown, key, strlen(key)));
 }
 
 int scope_parse(const void *text, size_t len, struct scope **ret, struct err *e)
@@ -171,7 +171,7 @@ int scope_parse(const void *text, size_t len, struct scope **ret, struct err *e)
 
 struct scope *scope_new(void)
 {
-	struct scope *s = calloc(1, sizeof(*s));
+	struct scope *s = calloc(1, sizeof *s);
 
 	if (s != NULL)
 		s->allow = SCOPE_ALL;

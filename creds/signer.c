@@ -43,7 +43,7 @@ struct signer *signer_new(const struct signer_config *c, struct err *e)
 		err_set(e, -EINVAL, "a signer needs an issuer, a rate and a burst");
 		return NULL;
 	}
-	s = calloc(1, sizeof(*s));
+	s = calloc(1, sizeof *s);
 	if (s == NULL || (s->issuer = strdup(c->issuer)) == NULL) {
 		free(s);
 		err_set(e, -ENOMEM, "cannot hold a signer");
@@ -72,7 +72,7 @@ static int make_key(
 	char comment[64];
 	int r;
 
-	(void)snprintf(comment, sizeof(comment), "es256 %s", tenant);
+	(void)snprintf(comment, sizeof comment, "es256 %s", tenant);
 	if ((r = key_private_generate(KEY_ECDSA_256, 0, &k, e)) < 0 ||
 	    (r = key_private_save(k, comment, s->keys_fd, file, e)) < 0)
 		return r;
@@ -86,7 +86,7 @@ static int load_key(struct signer *s, const char *tenant, struct key_private **r
 	char file[NAME_MAX_LEN + 8];
 	int fd, r;
 
-	(void)snprintf(file, sizeof(file), "%s.es256", tenant);
+	(void)snprintf(file, sizeof file, "%s.es256", tenant);
 	fd = fd_open_beneath(s->keys_fd, file, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
 	if (fd == -ENOENT)
 		return make_key(s, file, tenant, ret, e);
@@ -121,7 +121,7 @@ static int find_tenant(struct signer *s, const char *name, struct tenant **ret, 
 	r = load_key(s, name, &t->key, e);
 	if (r < 0)
 		return r;
-	(void)str_copy(t->name, sizeof(t->name), name);
+	(void)str_copy(t->name, sizeof t->name, name);
 	t->tokens_ns = s->full_ns;
 	t->filled_ns = clock_boot_ns();
 	s->ntenants++;

@@ -61,11 +61,11 @@ static int service_fd(void)
 
 	if (where == NULL || *where == '\0')
 		where = SERVICE;
-	if (strlen(where) >= sizeof(host) || strrchr(where, ':') == NULL) {
+	if (strlen(where) >= sizeof host || strrchr(where, ':') == NULL) {
 		errno = EINVAL;
 		return -1;
 	}
-	(void)snprintf(host, sizeof(host), "%s", where);
+	(void)snprintf(host, sizeof host, "%s", where);
 	colon = strrchr(host, ':');
 	*colon = '\0';
 	if (*name == '[' && colon > host + 1 && colon[-1] == ']') {
@@ -80,8 +80,8 @@ static int service_fd(void)
 		fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		if (fd < 0)
 			continue;
-		(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
-		(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
+		(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
 		if (connect(fd, a->ai_addr, a->ai_addrlen) < 0) {
 			int saved = errno;
 
@@ -148,7 +148,7 @@ static int print_list(const struct json *answer)
 	for (r = json_first(&list, &item); r == 1; r = json_next(&list, &item)) {
 		if (json_get(&item, "kind", &kind) < 0 ||
 		    json_get(&item, "audience", &audience) < 0 ||
-		    json_text(&kind, a, sizeof(a)) < 0 || json_text(&audience, b, sizeof(b)) < 0)
+		    json_text(&kind, a, sizeof a) < 0 || json_text(&audience, b, sizeof b) < 0)
 			return -1;
 		(void)printf("%-8s %s\n", a, b);
 	}
@@ -161,8 +161,8 @@ static int print_value(const struct json *answer)
 	struct json v, lease;
 	char id[64];
 
-	if (json_get(answer, "value", &v) < 0 || json_text(&v, value, sizeof(value)) < 0 ||
-	    json_get(answer, "lease", &lease) < 0 || json_text(&lease, id, sizeof(id)) < 0)
+	if (json_get(answer, "value", &v) < 0 || json_text(&v, value, sizeof value) < 0 ||
+	    json_get(answer, "lease", &lease) < 0 || json_text(&lease, id, sizeof id) < 0)
 		return -1;
 	(void)printf("%s\n", value);
 	(void)fprintf(stderr, "postern-cred: lease %s\n", id);
@@ -182,7 +182,7 @@ static int show(const char *op, const char *text, size_t len, bool raw)
 		(void)printf("%s\n", text);
 	if (ok.type != JSON_TRUE) {
 		if (json_get(&answer, "error", &error) < 0 ||
-		    json_text(&error, reason, sizeof(reason)) < 0)
+		    json_text(&error, reason, sizeof reason) < 0)
 			return fail(EXIT_SERVICE, "the service's answer makes no sense");
 		(void)fprintf(stderr, "postern-cred: refused: %s\n", reason);
 		return EXIT_REFUSED;
@@ -236,20 +236,20 @@ int main(int argc, char **argv)
 		(void)fputs(usage_text, stderr);
 		return EXIT_USAGE;
 	}
-	(void)snprintf(line, sizeof(line), "{\"op\":\"%s\"", args[0]);
+	(void)snprintf(line, sizeof line, "{\"op\":\"%s\"", args[0]);
 	if (n == 3)
-		r = put_field(line, sizeof(line), "kind", args[1]) |
-		    put_field(line, sizeof(line), "audience", args[2]);
+		r = put_field(line, sizeof line, "kind", args[1]) |
+		    put_field(line, sizeof line, "audience", args[2]);
 	else if (n == 2)
-		r = put_field(line, sizeof(line), "lease", args[1]);
+		r = put_field(line, sizeof line, "lease", args[1]);
 	if (r < 0)
 		return fail(EXIT_USAGE, "an argument is empty, too long, or no UTF-8");
-	(void)snprintf(line + strlen(line), sizeof(line) - strlen(line), "}\n");
+	(void)snprintf(line + strlen(line), sizeof line - strlen(line), "}\n");
 
 	(void)signal(SIGPIPE, SIG_IGN);
-	len = ask(line, answer, sizeof(answer));
+	len = ask(line, answer, sizeof answer);
 	if (len < 0) {
-		(void)snprintf(why, sizeof(why), "no credential service: %s",
+		(void)snprintf(why, sizeof why, "no credential service: %s",
 		    errno == EAGAIN ? "no answer in time" : strerror(errno));
 		return fail(EXIT_SERVICE, why);
 	}
