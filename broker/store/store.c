@@ -15,14 +15,25 @@
 #include "lib/fdio.h"
 #include "lib/util.h"
 
-#define DATA_FILE "data.mdb"
-#define LOCK_FILE "lock.mdb"
+#define DATA_FILE  "data.mdb"
+#define FULL_BELOW (UINT64_C(1) << 20)
+#define LOCK_FILE  "lock.mdb"
 
 static const char *const db_names[STORE_DBS] = {
     "meta", "records", "connections", "sessions", "leases", "heads"};
 
+/* LMDB calls a write that the disk cut short EIO (mdb.c, mdb_page_flush). */
+static bool disk_is_full(const struct store *s)
+{
+	struct statvfs fs;
+
+	return fstatvfs(s->dirfd, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < FULL_BELOW;
+}
+
 int store_error(const struct store *s, int rc, const char *what, struct err *e)
 {
+	if (rc == EIO && disk_is_full(s))
+		rc = ENOSPC;
 	switch (rc) {
 	case 0:
 		return 0;

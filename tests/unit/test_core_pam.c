@@ -156,6 +156,7 @@ static void postern_run_is_known_by_its_cgroup(void **state)
 	struct rig_end *run;
 	struct msg m = MSG_INIT;
 	char id[CORE_ID_MAX + 1];
+	int init;
 
 	NEED_ROOT(r);
 	let_in(r, id);
@@ -164,6 +165,7 @@ static void postern_run_is_known_by_its_cgroup(void **state)
 	rig_exec(run, 0, "true", false);
 	rig_expect(r->spawn, "sandbox.start", &m);
 	assert_string_equal(msg_str(&m, "session"), id);
+	init = msg_take_fd(&m, 0);
 	msg_done(&m);
 	rig_expect(run, "channel.started", &m);
 	assert_int_equal(m.nfds, 4);
@@ -182,6 +184,7 @@ static void postern_run_is_known_by_its_cgroup(void **state)
 	pam = NULL;
 	rig_expect_closed(run);
 	rig_expect(r->spawn, "sandbox.end", NULL);
+	(void)close(init);
 	rig_end_free(run);
 }
 
