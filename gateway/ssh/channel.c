@@ -196,6 +196,18 @@ static void move_out(struct channel *ch)
 	}
 }
 
+/* Output is at its end, the command is not. Mostly it ends now, too; or the sandbox did not come to
+ * be, and after an EOF the client could not be told why. */
+static void step_quiet(struct channel *ch, int64_t now_ns)
+{
+	if (!ch->quiet_ns)
+		ch->quiet_ns = now_ns;
+	if (now_ns < ch->quiet_ns + CHANNEL_QUIET_NS)
+		return;
+	ch->eof_sent = true;
+	(void)ssh_channel_send_eof(ch->ssh);
+}
+
 static void step_running(struct channel *ch, int64_t now_ns)
 {
 	relay_in(ch);
@@ -217,8 +229,7 @@ static void step_running(struct channel *ch, int64_t now_ns)
 		step_ended(ch, now_ns);
 	} else if (!ch->eof_sent && !ch->client_closed && ch->out[0].fd < 0 && ch->out[1].fd < 0 &&
 	           !relay_tails(ch)) {
-		ch->eof_sent = true;
-		(void)ssh_channel_send_eof(ch->ssh);
+		step_quiet(ch, now_ns);
 	}
 }
 
@@ -284,6 +295,8 @@ int64_t channel_deadline(const struct channel *ch)
 	if (ch->state == CHANNEL_RUNNING && ch->ended_ns)
 		return ch->ended_ns +
 		       (status_final(&ch->status) ? CHANNEL_LINGER_NS : CHANNEL_GONE_NS);
+	if (ch->state == CHANNEL_RUNNING && ch->quiet_ns && !ch->eof_sent)
+		return ch->quiet_ns + CHANNEL_QUIET_NS;
 	return INT64_MAX;
 }
 
