@@ -1,15 +1,18 @@
 /*
- * C2SP signed notes (c2sp.org/signed-note) with Ed25519, and the checkpoints of c2sp.org/tlog-checkpoint.
+ * C2SP signed notes (c2sp.org/signed-note) with Ed25519, and the checkpoints of
+ * c2sp.org/tlog-checkpoint.
  *
  *   TEXT, ending in a newline
  *   (an empty line)
  *   EM DASH, space, key name, space, base64(key id || signature) for each signature
  *
- * A key's id is the first four bytes of SHA-256(name || LF || type || public key); type 0x01 is a signature of
- * the text, 0x04 a timestamped cosignature (c2sp.org/tlog-cosignature). A verifier ignores signatures of keys that it does
- * not know; one that it knows and that does not hold makes the note bad.
+ * A key's id is the first four bytes of SHA-256(name || LF || type || public key); type 0x01 is a
+ * signature of the text, 0x04 a timestamped cosignature (c2sp.org/tlog-cosignature). A verifier
+ * ignores signatures of keys that it does not know; one that it knows and that does not hold makes
+ * the note bad.
  *
- * A checkpoint's text is: origin LF size in decimal LF base64(root) LF. Extension lines are refused.
+ * A checkpoint's text is: origin LF size in decimal LF base64(root) LF. Extension lines are
+ * refused.
  */
 #ifndef POSTERN_CREDS_NOTE_H
 #define POSTERN_CREDS_NOTE_H
@@ -24,7 +27,7 @@ struct buf;
 struct err;
 
 #define NOTE_MAX            (16u * 1024)
-#define NOTE_SIGNATURES_MAX 32 /* a verifier must take 16 at least */
+#define NOTE_SIGNATURES_MAX 32  /* a verifier must take 16 at least */
 #define NOTE_NAME_MAX       255 /* no white space, no plus sign */
 #define NOTE_KEY_LEN        32
 #define NOTE_SIGNATURE_LEN  64
@@ -40,8 +43,8 @@ struct note_key {
 };
 
 /* -EINVAL for a bad name. */
-int note_key_init(struct note_key *k, const char *name, uint8_t type, const uint8_t key[NOTE_KEY_LEN],
-    struct err *e);
+int note_key_init(struct note_key *k, const char *name, uint8_t type,
+    const uint8_t key[NOTE_KEY_LEN], struct err *e);
 int note_key_parse(const char *text, size_t len, struct note_key *ret, struct err *e);
 void note_key_format(const struct note_key *k, struct buf *out);
 
@@ -63,10 +66,11 @@ struct note {
 
 int note_parse(const void *data, size_t len, struct note *ret, struct err *e);
 void note_done(struct note *n);
-/* 1: signed by k and good (*ret_time_s is a cosignature's time, may be NULL); 0: no signature by k; -EBADMSG: one
- * by k that does not hold. */
+/* 1: signed by k and good (*ret_time_s is a cosignature's time, may be NULL); 0: no signature by k;
+ * -EBADMSG: one by k that does not hold. */
 int note_verify(const struct note *n, const struct note_key *k, int64_t *ret_time_s, struct err *e);
-/* Appends "— NAME base64\n" over text. seed: the private key's 32 bytes. time_s only for NOTE_COSIGNATURE. */
+/* Appends "— NAME base64\n" over text. seed: the private key's 32 bytes. time_s only for
+ * NOTE_COSIGNATURE. */
 int note_sign(const char *text, size_t text_len, const struct note_key *k,
     const uint8_t seed[NOTE_KEY_LEN], int64_t time_s, struct buf *out, struct err *e);
 /* The public half of a seed. */
