@@ -1,24 +1,40 @@
 /*
- * The signer's second purpose: sealing audit logs. Two keys sign each checkpoint: the log key, which
- * stays (witnesses pin it), and the key of the current epoch, which ratchets forward and whose predecessor is
- * erased, so that a thief of today's keys cannot re-sign yesterday.
+ * The signer's second purpose: sealing audit logs. Two keys sign each checkpoint: the log key,
+ * which stays (witnesses pin it), and the key of the current epoch, which ratchets forward and
+ * whose predecessor is erased, so that a thief of today's keys cannot re-sign yesterday.
  *
- * seed(e+1) = HKDF-SHA256(seed(e), "postern ratchet"); the epoch's Ed25519 seed is HKDF(seed(e), "postern
- * sign"). What signs epoch e+1 in is an *epoch note* by epoch e for each log, bound to that log's last
- * sealed size and root:
+ * seed(e+1) = HKDF-SHA256(seed(e), "postern ratchet"); the epoch's Ed25519 seed is HKDF(seed(e),
+ * "postern sign"). What signs epoch e+1 in is an *epoch note* by epoch e for each log, bound to
+ * that log's last sealed size and root:
  *
- *   postern.log/epoch/v1 LF origin LF number of the new epoch LF verifier key of the new epoch LF size LF base64(root) LF
+ *   postern.log/epoch/v1 LF origin LF number of the new epoch LF verifier key of the new epoch LF
+ * size LF base64(root) LF
  *
- * State (`seal.state`) is one preallocated file of the key directory, overwritten in place and fdatasync'ed before any
- * signature leaves: two slots with a counter and a digest, written in turn; the older slot is overwritten again with the new
- * state, so that after a ratchet no slot holds the old seed. It holds the seeds and, for each log, the last sealed size and root.
+ * What carries a log over is made first (sealer_epoch_note(), as often as asked for) and kept by
+ * the caller; the ratchet itself comes after and is refused while a log lacks the note for its last
+ * sealed size. So a crash between the two loses nothing. How a verifier follows the epochs is told
+ * at the end of this comment.
  *
- * The sealer parses what it signs: it refuses a checkpoint that is smaller than its last or not proved
- * consistent with it, of an origin that does not fit the log's name.
+ * State (`seal.state`) is one preallocated file of the key directory, overwritten in place and
+ * fdatasync'ed before any signature leaves: two slots with a counter and a digest, written in turn.
+ * A ratchet writes both, one after the other, so that no slot holds the old seed; one that was
+ * interrupted is finished when the file is opened. It holds the seeds, the public key of epoch 0,
+ * and for each log the last sealed size and root. (What the disk itself keeps of overwritten
+ * blocks, or a file system that copies on write, is out of its hands: SECURITY.md.)
+ *
+ * The sealer parses what it signs: it refuses a checkpoint that is smaller than its last or not
+ * proved consistent with it, of an origin that does not fit the log's name.
+ *
+ * A verifier has the log key and the key of epoch 0 (`postern audit keys`). The host's epoch notes
+ * 1, 2, ... give the keys: note n must be signed by the key of epoch n - 1, name epoch n, and carry
+ * the key of epoch n. In each log, note n says at which size and root epoch n - 1 ended there: no
+ * checkpoint of an epoch before n is larger, none of n or later is smaller, and the log has that
+ * root at that size. A log that came later has no notes before its first checkpoint's epoch.
  */
 #ifndef POSTERN_CREDS_SEALER_H
 #define POSTERN_CREDS_SEALER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,27 +45,56 @@ struct buf;
 struct err;
 struct sealer;
 
-#define SEALER_LOGS_MAX 256
-#define SEALER_FILE     "seal.state"
+#define SEALER_LOGS_MAX   256
+#define SEALER_FILE       "seal.state"
+#define SEALER_FILE_BYTES 40960  /* two slots */
+#define SEALER_HOST       "host" /* the name of the host's log */
+#define SEALER_ORIGIN_MAX 190 /* of the host: "/t/" NAME and "/epoch/" N have to fit a key's name  \
+	                       */
+#define SEALER_EPOCH_TEXT "postern.log/epoch/v1"
 
-/* Opens or makes the state below keys_fd (borrowed). -EUCLEAN: neither slot is whole: it will not sign. */
+/* Opens or makes the state below keys_fd (borrowed). -EUCLEAN: neither slot is whole: it will not
+ * sign. */
 int sealer_open(int keys_fd, struct sealer **ret, struct err *e);
 void sealer_free(struct sealer *s);
 
-/* c->origin is ORIGIN for log "host" and ORIGIN "/t/" NAME for a tenant's; the first checkpoint ever fixes ORIGIN. proof:
- * consistency from the last sealed size (none for the first, or for the same size and root). Appends the whole
- * note with both signatures. -EPERM: smaller, inconsistent, or another origin. */
+/* c->origin is ORIGIN for log "host" and ORIGIN "/t/" NAME for a tenant's; the first checkpoint
+ * ever fixes ORIGIN. proof: consistency from the last sealed size (none for the first, or for the
+ * same size and root). Appends the whole note with both signatures. -EPERM: smaller, inconsistent,
+ * empty, or another origin. */
 int sealer_seal(struct sealer *s, const char *log, const struct checkpoint *c,
     const uint8_t (*proof)[DIGEST_LEN], size_t nproof, struct buf *out, struct err *e);
 /* What was sealed last: size 0 if never. */
-int sealer_last(const struct sealer *s, const char *log, struct checkpoint *ret);
-/* Ratchets. note() is called for each log with its epoch note before the old seed is erased; if it fails
- * nothing has changed. */
-typedef int (*sealer_note_fn)(const char *log, const void *note, size_t len, void *arg);
-int sealer_next_epoch(struct sealer *s, sealer_note_fn note, void *arg, struct err *e);
+void sealer_last(const struct sealer *s, const char *log, struct checkpoint *ret);
+/* The i-th log that was ever sealed, NULL beyond the last. */
+const char *sealer_log(const struct sealer *s, size_t i);
+/* Appends the epoch note that carries the log over to sealer_epoch() + 1 from its last sealed size,
+ * signed by the current epoch's key and the log key. -ENOENT: never sealed. */
+int sealer_epoch_note(struct sealer *s, const char *log, struct buf *out, struct err *e);
+/* Ratchets to `epoch`, which is sealer_epoch() + 1. -EAGAIN: a log lacks its epoch note, or nothing
+ * was ever sealed; then nothing has changed. */
+int sealer_next_epoch(struct sealer *s, uint64_t epoch, struct err *e);
 uint64_t sealer_epoch(const struct sealer *s);
-/* Verifier keys: the log key, named ORIGIN of the log; the epoch's, named ORIGIN "/epoch/" number of the host. */
-int sealer_log_key(const struct sealer *s, const char *origin, struct note_key *ret);
-int sealer_epoch_key(const struct sealer *s, const char *origin, struct note_key *ret);
+const char *sealer_origin(const struct sealer *s); /* "" before the first checkpoint */
+/* Public keys: of the log key, of the current epoch, of epoch 0. */
+void sealer_keys(const struct sealer *s, uint8_t log[NOTE_KEY_LEN], uint8_t epoch[NOTE_KEY_LEN],
+    uint8_t first[NOTE_KEY_LEN]);
+
+/* ---- for verifiers; these need no sealer ---- */
+
+/* The verifier key of the host's epoch: named ORIGIN "/epoch/" number, whichever log it signs for.
+ */
+int sealer_epoch_key(const char *origin, uint64_t epoch, const uint8_t key[NOTE_KEY_LEN],
+    struct note_key *ret, struct err *e);
+/* What the text of an epoch note says. Strict: what was written by us and nothing else. -EBADMSG.
+ */
+struct epoch_note {
+	struct checkpoint last; /* of the log, in the epoch before */
+	uint64_t epoch;         /* the new one */
+	struct note_key key;    /* its key */
+};
+int epoch_note_parse(const char *text, size_t len, struct epoch_note *ret, struct err *e);
+/* The origin of a log; -EINVAL for a bad name or one that is too long. */
+int sealer_origin_of(const char *host_origin, const char *log, char *dst, size_t size);
 
 #endif
