@@ -7,6 +7,7 @@
 
 #include "creds/jwt.h"
 #include "creds/key_file.h"
+#include "creds/signer_seal.h"
 #include "lib/buf.h"
 #include "lib/clock.h"
 #include "lib/err.h"
@@ -33,6 +34,7 @@ struct signer {
 	int64_t cost_ns, full_ns; /* of one signature; of a full bucket */
 	size_t ntenants;
 	struct tenant tenants[SIGNER_TENANTS];
+	struct signer_seal seal;
 };
 
 struct signer *signer_new(const struct signer_config *c, struct err *e)
@@ -50,6 +52,7 @@ struct signer *signer_new(const struct signer_config *c, struct err *e)
 		return NULL;
 	}
 	s->keys_fd = c->keys_fd;
+	signer_seal_init(&s->seal, c->keys_fd);
 	s->cost_ns = NSEC_PER_SEC / c->rate;
 	s->full_ns = s->cost_ns * c->burst;
 	return s;
@@ -61,6 +64,7 @@ void signer_free(struct signer *s)
 		return;
 	for (size_t i = 0; i < s->ntenants; i++)
 		key_private_free(s->tenants[i].key);
+	signer_seal_done(&s->seal);
 	free(s->issuer);
 	free(s);
 }
@@ -252,7 +256,9 @@ int signer_handle(struct signer *s, const struct msg *m, const char **ret_type, 
 		*ret_type = "jwks.tell";
 		r = tell_jwks(s, m, &body, &e);
 	} else {
-		return -ENOMSG;
+		r = signer_seal_handle(&s->seal, m, ret_type, &body, &e);
+		if (r == -ENOMSG)
+			return r;
 	}
 	if (r < 0) {
 		*ret_type = "sign.refused";

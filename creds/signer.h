@@ -5,7 +5,7 @@
  * signer that signs what it is handed is an oracle).
  *
  * Keys live in one directory, known by descriptor: TENANT.es256, P-256, OpenSSH's format, 0600,
- * made at first use.
+ * made at first use; and seal.state, with the keys that seal logs (creds/sealer.h).
  */
 #ifndef POSTERN_CREDS_SIGNER_H
 #define POSTERN_CREDS_SIGNER_H
@@ -31,9 +31,9 @@ struct signer_config {
 struct signer *signer_new(const struct signer_config *c, struct err *e);
 void signer_free(struct signer *s);
 
-/* Answers one checked message (jwt.sign, jwks.ask): *ret_type is the answer's type (jwt.signed,
- * jwks.tell, or sign.refused with the reason) and *ret_body a new reference. -ENOMEM; -ENOMSG if
- * the message is none of the signer's. */
+/* Answers one checked message (jwt.sign, jwks.ask, and those of creds/signer_seal.h): *ret_type is
+ * the answer's type (jwt.signed, jwks.tell, ..., or sign.refused with the reason) and *ret_body a
+ * new reference. -ENOMEM; -ENOMSG if the message is none of the signer's. */
 int signer_handle(struct signer *s, const struct msg *m, const char **ret_type, json_t **ret_body);
 
 #endif

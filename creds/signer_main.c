@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "creds/key_file.h"
+#include "creds/sealer.h"
 #include "filters.h"
 #include "lib/buf.h"
 #include "lib/chan.h"
@@ -89,8 +90,11 @@ static int warm_up(void)
 
 static int confine(const struct args *a)
 {
-	const struct confine_limits limits = {
-	    .open_files = 64, .memory = 0, .cpu_s = 0, .processes = 0, .file_bytes = KEY_FILE_MAX};
+	const struct confine_limits limits = {.open_files = 64,
+	    .memory = 0,
+	    .cpu_s = 0,
+	    .processes = 0,
+	    .file_bytes = SEALER_FILE_BYTES};
 	const struct confine_path path = {(int)a->keys, 1};
 	int abi, r;
 

@@ -150,6 +150,29 @@ const struct msg_type msg_types[] = {
         {{"tenant", MSG_NAME, NAME_MAX_LEN, false}}},
     {"jwks.tell", MSG_SIGNER, MSG_CORE, LINKED, 8 * KIB, NO_FDS, {{"jwks", MSG_OBJECT, 4, false}}},
     {"sign.refused", MSG_SIGNER, MSG_CORE, LINKED, SMALL, NO_FDS, {REASON}},
+    /* seals of the logs: creds/sealer.h */
+    {"seal.keys", MSG_CORE, MSG_SIGNER, LINKED, SMALL, NO_FDS, {{0}}},
+    {"seal.keys.tell", MSG_SIGNER, MSG_CORE, LINKED, 96 * KIB, NO_FDS,
+        {{"origin", MSG_STRING, 255, false}, /* of the host; empty before the first checkpoint */
+            {"epoch", MSG_INT, INT64_MAX, false}, {"log_key", MSG_BYTES, 32, false},
+            {"epoch_key", MSG_BYTES, 32, false}, {"first_key", MSG_BYTES, 32, false},
+            {"logs", MSG_OBJECTS, 256, false}}}, /* log, size, root: as sealed last */
+    {"checkpoint.sign", MSG_CORE, MSG_SIGNER, LINKED, 16 * KIB, NO_FDS,
+        {{"log", MSG_STRING, NAME_MAX_LEN, false}, /* a tenant's name, or host */
+            {"origin", MSG_STRING, 255, false}, {"size", MSG_INT, INT64_MAX, false},
+            {"root", MSG_BYTES, 32, false},
+            {"proof", MSG_BLOBS, 63, false}}}, /* from what was sealed last */
+    {"checkpoint.signed", MSG_SIGNER, MSG_CORE, LINKED, 32 * KIB, NO_FDS,
+        {{"note", MSG_BYTES, 16 * KIB, false}}},
+    /* first each log's note into the next epoch, kept; then the ratchet */
+    {"epoch.note", MSG_CORE, MSG_SIGNER, LINKED, SMALL, NO_FDS,
+        {{"log", MSG_STRING, NAME_MAX_LEN, false}}},
+    {"epoch.noted", MSG_SIGNER, MSG_CORE, LINKED, 32 * KIB, NO_FDS,
+        {{"epoch", MSG_INT, INT64_MAX, false}, {"note", MSG_BYTES, 16 * KIB, false}}},
+    {"epoch.next", MSG_CORE, MSG_SIGNER, LINKED, SMALL, NO_FDS,
+        {{"epoch", MSG_INT, INT64_MAX, false}}},
+    {"epoch.turned", MSG_SIGNER, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {{"epoch", MSG_INT, INT64_MAX, false}}},
 
     /* ---- a session's lease process ---- */
     {"lease.list", MSG_LEASE, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},
