@@ -1,0 +1,119 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "broker/core/seal_internal.h"
+#include "lib/buf.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/msg.h"
+
+/*
+ * A new epoch. From the first note on nothing is sealed until the signer has turned, as each note
+ * is about its log's last sealed size. All notes are durable before the signer is told to forget
+ * the old key.
+ */
+
+#define AGAIN_S 60 /* after a turn that failed */
+
+bool seal_epoch_due(const struct seal *s)
+{
+	int64_t now = clock_wall_ns() / NSEC_PER_SEC;
+
+	return s->turn == TURN_NONE && now - s->turned_s >= s->env.epoch_s;
+}
+
+int seal_turn(struct seal *s, seal_turn_fn done, void *arg)
+{
+	if (!s->learned)
+		return -EPIPE;
+	if (s->turn != TURN_NONE)
+		return -EBUSY;
+	s->turn = TURN_WANTED;
+	s->turn_done = done;
+	s->turn_arg = arg;
+	if (!s->round)
+		seal_round(s);
+	return 0;
+}
+
+static void answer(struct seal *s, int r, const char *why)
+{
+	seal_turn_fn done = s->turn_done;
+
+	s->turn = TURN_NONE;
+	s->turn_done = NULL;
+	if (done)
+		done(r, s->epoch, why, s->turn_arg);
+}
+
+void seal_epoch_failed(struct seal *s, int r, const char *why)
+{
+	log_warn("epoch %llu goes on: %s", (unsigned long long)s->epoch, why);
+	s->turned_s = clock_wall_ns() / NSEC_PER_SEC - s->env.epoch_s + AGAIN_S;
+	answer(s, r, why);
+}
+
+bool seal_epoch_step(struct seal *s)
+{
+	if (s->turn == TURN_WANTED) {
+		s->turn = TURN_NOTES;
+		for (size_t i = 0; i < s->nlogs; i++)
+			s->logs[i].noted = false;
+	}
+	for (size_t i = 0; i < s->nlogs; i++) {
+		struct seal_log *l = &s->logs[i];
+
+		if (!l->known || l->noted)
+			continue;
+		if (seal_ask(s, "epoch.note", json_pack("{s:s}", "log", l->name), l) < 0)
+			seal_epoch_failed(s, -EPIPE, "the signer is gone");
+		return true;
+	}
+	if (s->pending > 0)
+		return true;
+	s->turn = TURN_ASKED;
+	if (seal_ask(s, "epoch.next", json_pack("{s:I}", "epoch", (json_int_t)s->epoch + 1), NULL) <
+	    0)
+		seal_epoch_failed(s, -EPIPE, "the signer is gone");
+	return true;
+}
+
+void seal_epoch_noted(struct seal *s, const struct msg *m)
+{
+	uint64_t epoch = (uint64_t)msg_int(m, "epoch", 0);
+	struct seal_log *l = s->asked;
+	cleanup_buf struct buf note;
+
+	buf_init(&note, NOTE_MAX);
+	if (s->turn != TURN_NOTES)
+		return;
+	if (epoch != s->epoch + 1 || msg_bytes(m, "note", &note) < 0 ||
+	    (l->stored && s->env.logs->put_epoch(
+	                      s->env.logs_arg, l->number, epoch, note.data, note.len) < 0)) {
+		seal_epoch_failed(s, -EIO, "an epoch note cannot be kept");
+		return;
+	}
+	l->noted = true;
+	/* of a log that the store has lost, in the host's */
+	seal_record(s, "log.epoch", l->stored && strcmp(l->name, SEALER_HOST) != 0 ? l->name : NULL,
+	    json_pack("{s:s, s:I, s:s%}", "log", l->name, "epoch", (json_int_t)epoch, "note",
+	        (const char *)note.data, note.len));
+}
+
+void seal_epoch_turned(struct seal *s, const struct msg *m)
+{
+	char text[24];
+
+	if (s->turn != TURN_ASKED)
+		return;
+	s->epoch = (uint64_t)msg_int(m, "epoch", 0);
+	s->turned_s = clock_wall_ns() / NSEC_PER_SEC;
+	(void)snprintf(text, sizeof text, "%lld", (long long)s->turned_s);
+	(void)s->env.logs->remember(s->env.logs_arg, "seal.turned", text);
+	log_info("epoch %llu", (unsigned long long)s->epoch);
+	answer(s, 0, NULL);
+	/* the new key is learned with the rest, and what the notes have added is sealed with it */
+	s->learned = false;
+	(void)seal_ask(s, "seal.keys", NULL, NULL);
+}
