@@ -49,8 +49,9 @@ struct sealer;
 #define SEALER_FILE       "seal.state"
 #define SEALER_FILE_BYTES 40960  /* two slots */
 #define SEALER_HOST       "host" /* the name of the host's log */
-#define SEALER_ORIGIN_MAX 190 /* of the host: "/t/" NAME and "/epoch/" N have to fit a key's name  \
-	                       */
+#define SEALER_ORIGIN_MAX                                                                          \
+	190 /* of the host: "/t/" NAME and "/epoch/" N have to fit a key's name                    \
+	     */
 #define SEALER_EPOCH_TEXT "postern.log/epoch/v1"
 
 /* Opens or makes the state below keys_fd (borrowed). -EUCLEAN: neither slot is whole: it will not
