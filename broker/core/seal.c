@@ -389,6 +389,12 @@ void seal_soon(struct seal *s)
 	loop_timer_set(s->soon, since >= SOON_NS ? 0 : SOON_NS - since);
 }
 
+void seal_times(struct seal *s, int64_t checkpoint_s, int64_t epoch_s)
+{
+	s->env.checkpoint_s = checkpoint_s;
+	s->env.epoch_s = epoch_s;
+}
+
 static void on_late(struct loop *loop, void *arg)
 {
 	(void)loop;

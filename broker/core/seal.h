@@ -84,6 +84,8 @@ void seal_lost(struct seal *s);
 bool seal_answer(struct seal *s, const struct msg *m);
 
 void seal_soon(struct seal *s);
+/* Both hold from their next time on. */
+void seal_times(struct seal *s, int64_t checkpoint_s, int64_t epoch_s);
 /* A new epoch now; done gets 0 and its number, or -errno and why. -EBUSY: one is under way; -EPIPE.
  */
 typedef void (*seal_turn_fn)(int r, uint64_t epoch, const char *why, void *arg);
