@@ -347,6 +347,12 @@ void loop_defer_arm(struct loop_source *s)
 	list_put(&l->deferred, s);
 }
 
+void loop_defer_soon(struct loop_source *s)
+{
+	loop_defer_arm(s);
+	s->loop->served = DEFER_EVENTS_MAX;
+}
+
 void loop_remove(struct loop_source *s)
 {
 	int saved = errno;

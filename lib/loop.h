@@ -36,6 +36,8 @@ struct loop_source *loop_on_signal(struct loop *l, int signo, loop_signal_fn fn,
  * commit. loop_defer_arm() may be called any number of times within the turn. */
 struct loop_source *loop_defer(struct loop *l, loop_fn fn, void *arg);
 void loop_defer_arm(struct loop_source *s);
+/* Arms it, and it runs as soon as the callback under way has returned. */
+void loop_defer_soon(struct loop_source *s);
 /* Forgets and frees any kind; NULL is fine. */
 void loop_remove(struct loop_source *s);
 

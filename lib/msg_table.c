@@ -195,16 +195,24 @@ const struct msg_type msg_types[] = {
     {"ctl.session", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {ID}},
     {"ctl.kill", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {ID, {"reason", MSG_STRING, 256, true}}},
     {"ctl.reload", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},
-    {"ctl.clock", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}}, /* acknowledge a step back */
+    {"ctl.clock", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},    /* acknowledge a step back */
+    {"ctl.epoch", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},    /* turn it now */
+    {"ctl.rollback", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}}, /* accept what is lost */
+    {"ctl.keys", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},     /* that seal the logs */
     {"ctl.jwks", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS,
         {{"tenant", MSG_NAME, NAME_MAX_LEN, false}}},
     /* raw records from sequence number `from`, as many as fit one answer */
     {"ctl.records", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS,
-        {{"from", MSG_INT, INT64_MAX, false}, {"max", MSG_INT, 1024, false}}},
+        {{"from", MSG_INT, INT64_MAX, false}, {"max", MSG_INT, 1024, false},
+            {"log", MSG_STRING, NAME_MAX_LEN, true}}}, /* the host's if it does not say */
     {"ctl.page", MSG_CORE, MSG_CTL, LINKED, MSG_MAX, NO_FDS,
         {{"from", MSG_INT, INT64_MAX, false}, {"size", MSG_INT, INT64_MAX, false},
             {"records", MSG_BLOBS, 1024, false},
-            {"head", MSG_BYTES, 32, true}}}, /* digest of the newest record */
+            {"head", MSG_BYTES, 32, true},        /* leaf hash of the newest record */
+            {"private", MSG_BLOBS, 1024, true}}}, /* salt and value of what they commit to */
+    {"ctl.logs", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},
+    {"ctl.loglist", MSG_CORE, MSG_CTL, LINKED, MSG_MAX, NO_FDS,
+        {{"logs", MSG_OBJECTS, 1024, false}}}, /* {"log", "number", "seq", "bytes", "time"} */
     {"ctl.answer", MSG_CORE, MSG_CTL, LINKED, MSG_MAX, NO_FDS, {{"data", MSG_OBJECT, 256, false}}},
     {"ctl.error", MSG_CORE, MSG_CTL, LINKED, SMALL, NO_FDS,
         {{"code", MSG_INT, 255, false}, REASON}}, /* code: the tool's exit status */

@@ -4,46 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/audit/logs.h"
 #include "broker/audit/record.h"
+#include "broker/audit/record_class.h"
 #include "lib/buf.h"
 #include "lib/clock.h"
-#include "lib/reader.h"
+#include "lib/merkle.h"
 #include "lib/str.h"
 
 #define CUT_STRING 1024 /* what stays of a long string when the record is too long */
 #define CUT_STEPS  64
 
-void chain_key(uint64_t seq, uint8_t out[8])
-{
-	for (int i = 7; i >= 0; i--) {
-		out[i] = (uint8_t)seq;
-		seq >>= 8;
-	}
-}
-
-void chain_head_pack(const struct chain_head *head, uint8_t out[CHAIN_HEAD_LEN])
-{
-	chain_key(head->seq, out);
-	chain_key((uint64_t)head->time_ns, out + 8);
-	memcpy(out + 16, head->digest, DIGEST_LEN);
-}
-
-int chain_head_parse(const void *data, size_t len, struct chain_head *ret)
-{
-	struct chain_head h;
-	const uint8_t *digest;
-	struct reader r;
-	uint64_t time;
-
-	reader_init(&r, data, len);
-	if (reader_u64(&r, &h.seq) < 0 || reader_u64(&r, &time) < 0 ||
-	    reader_bytes(&r, DIGEST_LEN, &digest) < 0 || reader_end(&r) < 0 || time > INT64_MAX)
-		return -EBADMSG;
-	h.time_ns = (int64_t)time;
-	memcpy(h.digest, digest, DIGEST_LEN);
-	*ret = h;
-	return 0;
-}
+#define LITERAL(out, s) buf_put((out), (s), sizeof(s) - 1)
 
 /* A prefix of s that does not end within a UTF-8 sequence. */
 static json_t *cut_string(const json_t *s)
@@ -83,77 +55,159 @@ static bool cut_longest(json_t *body)
 	       json_object_set_new(body, longest, cut_string(json_object_get(body, longest))) == 0;
 }
 
-static int dump(const json_t *record, struct buf *out)
+static void put_text(struct buf *out, const char *s)
 {
-	size_t n = json_dumpb(record, NULL, 0, JSON_COMPACT);
-	char small[1024];
-
-	if (n == 0)
-		return -ENOMEM;
-	if (n > RECORD_MAX)
-		return -EMSGSIZE;
-	if (n <= sizeof small) {
-		(void)json_dumpb(record, small, sizeof small, JSON_COMPACT);
-		buf_put(out, small, n);
-	} else {
-		char *text = json_dumps(record, JSON_COMPACT);
-
-		if (!text)
-			return -ENOMEM;
-		buf_put(out, text, n);
-		free(text);
-	}
-	return buf_status(out);
+	record_json_string(out, s, strlen(s));
 }
 
-static int dump_within(json_t *record, const json_t *body, struct buf *out)
+static void put_object(struct buf *out, const struct chain_what *w, const json_t *o)
 {
-	int r = dump(record, out);
-	json_t *copy;
+	if (o)
+		record_json(out, o, w->personal, w->personal_arg);
+	else
+		LITERAL(out, "{}");
+}
 
-	if (r != -EMSGSIZE)
-		return r;
-	copy = json_deep_copy(body);
-	if (!copy || json_object_set_new(record, "body", copy) < 0)
+/* clock_format() costs as much as all the rest: within a second only the fraction changes. */
+static void put_time(struct buf *out, int64_t time_ns)
+{
+	static char text[32];
+	static int64_t second = -1;
+	int64_t us = time_ns % NSEC_PER_SEC / 1000;
+
+	if (time_ns < 0 || time_ns / NSEC_PER_SEC != second) {
+		clock_format(text, sizeof text, time_ns);
+		second = time_ns < 0 ? -1 : time_ns / NSEC_PER_SEC;
+	} else {
+		for (size_t i = 25; i >= 20; i--, us /= 10)
+			text[i] = (char)('0' + us % 10);
+	}
+	put_text(out, text);
+}
+
+static void put_record(struct buf *out, const struct log_head *head, const struct chain_what *w,
+    const struct chain_next *n, const json_t *body)
+{
+	const struct record_class *c = record_class_find(w->class_name);
+	char prev[DIGEST_HEX_LEN + 1];
+
+	hex_encode(prev, head->leaf, DIGEST_LEN);
+	LITERAL(out, "{\"v\":2,\"log\":");
+	put_text(out, w->log);
+	LITERAL(out, ",\"seq\":");
+	record_json_int(out, (long long)n->seq);
+	LITERAL(out, ",\"time\":");
+	put_time(out, n->time_ns);
+	LITERAL(out, ",\"boot\":");
+	put_text(out, clock_boot_id());
+	LITERAL(out, ",\"mono_ns\":");
+	record_json_int(out, clock_mono_ns());
+	LITERAL(out, ",\"class\":");
+	put_text(out, w->class_name);
+	LITERAL(out, ",\"class_uid\":");
+	record_json_int(out, c->class_uid);
+	LITERAL(out, ",\"activity_id\":");
+	record_json_int(out, c->activity_id);
+	LITERAL(out, ",\"type_uid\":");
+	record_json_int(out, (long long)c->class_uid * 100 + c->activity_id);
+	LITERAL(out, ",\"tenant\":");
+	put_text(out, w->tenant ? w->tenant : "");
+	LITERAL(out, ",\"subject\":");
+	put_object(out, w, w->subject);
+	LITERAL(out, ",\"body\":");
+	put_object(out, w, body);
+	LITERAL(out, ",\"prev\":");
+	put_text(out, prev);
+	LITERAL(out, "}");
+}
+
+/* -EMSGSIZE, with nothing appended. */
+static int put_within(struct buf *out, const struct log_head *head, const struct chain_what *w,
+    const struct chain_next *n, const json_t *body)
+{
+	size_t start = out->len;
+
+	put_record(out, head, w, n, body);
+	if (out->error == 0 && out->len - start <= RECORD_MAX)
+		return 0;
+	if (out->error == -ENOMEM)
+		return -ENOMEM;
+	out->len = start;
+	out->error = 0;
+	return -EMSGSIZE;
+}
+
+static int put_cut(struct buf *out, const struct log_head *head, const struct chain_what *w,
+    const struct chain_next *n)
+{
+	json_auto_t *copy = w->body ? json_deep_copy(w->body) : json_object(), *all = NULL;
+	int r = -EMSGSIZE;
+
+	if (!copy)
 		return -ENOMEM;
 	for (int i = 0; i < CUT_STEPS && r == -EMSGSIZE && cut_longest(copy); i++)
-		r = dump(record, out);
-	if (r == -EMSGSIZE) {
-		if (json_object_set_new(record, "body", json_pack("{s:s}", "cut", "all")) < 0)
-			return -ENOMEM;
-		r = dump(record, out);
-	}
-	return r;
+		r = put_within(out, head, w, n, copy);
+	if (r != -EMSGSIZE)
+		return r;
+	all = json_pack("{s:s}", "cut", "all");
+	return all ? put_within(out, head, w, n, all) : -ENOMEM;
 }
 
-int chain_format(struct chain_head *head, int64_t wall_ns, const char *class_name,
-    const char *tenant, const json_t *subject, const json_t *body, struct buf *out)
+int chain_format(const struct log_head *head, const struct chain_what *w, struct buf *out,
+    struct chain_next *ret)
 {
-	struct chain_head next = {.seq = head->seq + 1, .time_ns = wall_ns};
-	char time[32], prev[DIGEST_HEX_LEN + 1];
-	json_auto_t *none = json_object(), *record = NULL;
+	struct chain_next n = {.seq = head->seq + 1, .time_ns = w->wall_ns};
 	size_t start = out->len;
-	json_t *body_copy, *subject_copy;
 	int r;
 
-	if (strlen(class_name) > CHAIN_CLASS_MAX || !none)
-		return none ? -EINVAL : -ENOMEM;
-	if (wall_ns < head->time_ns && strcmp(class_name, CHAIN_CLOCK_CLASS) != 0)
-		next.time_ns = head->time_ns;
-	clock_format(time, sizeof time, next.time_ns);
-	hex_encode(prev, head->digest, DIGEST_LEN);
-	/* copies: jansson would count references of what is const here */
-	subject_copy = subject ? json_deep_copy(subject) : json_incref(none);
-	body_copy = body ? json_deep_copy(body) : json_incref(none);
-	record = json_pack("{s:i, s:I, s:s, s:s, s:I, s:s, s:s, s:o, s:o, s:s}", "v", CHAIN_VERSION,
-	    "seq", (json_int_t)next.seq, "time", time, "boot", clock_boot_id(), "mono_ns",
-	    (json_int_t)clock_mono_ns(), "class", class_name, "tenant", tenant ? tenant : "",
-	    "subject", subject_copy, "body", body_copy, "prev", prev);
-	if (!record)
-		return -ENOMEM;
-	if ((r = dump_within(record, body ? body : none, out)) < 0)
+	if (strlen(w->class_name) > CHAIN_CLASS_MAX)
+		return -EINVAL;
+	if (w->wall_ns < head->time_ns && strcmp(w->class_name, CHAIN_CLOCK_CLASS) != 0)
+		n.time_ns = head->time_ns;
+	r = put_within(out, head, w, &n, w->body);
+	if (r == -EMSGSIZE)
+		r = put_cut(out, head, w, &n);
+	if (r < 0)
 		return r;
-	digest_sha256(out->data + start, out->len - start, next.digest);
-	*head = next;
+	n.len = out->len - start;
+	merkle_leaf(out->data + start, n.len, n.leaf);
+	*ret = n;
 	return 0;
+}
+
+static int unhex(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int chain_prev(const void *data, size_t len, uint8_t ret[DIGEST_LEN])
+{
+	static const char head[] = "{\"v\":2,", name[] = ",\"prev\":\"";
+	const size_t tail = sizeof name - 1 + DIGEST_HEX_LEN + 2;
+	uint8_t digest[DIGEST_LEN];
+	const char *at = data;
+
+	if (len < sizeof head + tail || memcmp(at, head, sizeof head - 1) != 0)
+		return -EBADMSG;
+	at += len - tail;
+	if (memcmp(at, name, sizeof name - 1) != 0)
+		return -EBADMSG;
+	at += sizeof name - 1;
+	for (size_t i = 0; i < DIGEST_LEN; i++) {
+		int high = unhex(at[2 * i]), low = unhex(at[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return -EBADMSG;
+		digest[i] = (uint8_t)(high << 4 | low);
+	}
+	memcpy(ret, digest, DIGEST_LEN);
+	return 0;
+}
+
+void chain_advance(struct log_head *head, const struct chain_next *n)
+{
+	head->seq = n->seq;
+	head->time_ns = n->time_ns;
+	head->bytes += n->len;
+	memcpy(head->leaf, n->leaf, DIGEST_LEN);
 }

@@ -1,13 +1,20 @@
 /*
- * The chain: what a record's bytes are, and how each holds its predecessor's digest. Knows no
+ * The chain: what a record's bytes are, and how each holds its predecessor's leaf hash. Knows no
  * store.
  *
- *   {"v":1,"seq":7,"time":"2026-11-23T15:38:48.123456Z","boot":"...","mono_ns":1,"class":"grant","tenant":"demo",
- *    "subject":{...},"body":{...},"prev":"<64 hex>"}
+ *   {"v":2,"log":"demo","seq":7,"time":"2026-11-23T15:38:48.123456Z","boot":"...","mono_ns":1,"class":"grant",
+ *    "class_uid":3003,"activity_id":1,"type_uid":300301,"tenant":"demo","subject":{...},"body":{...},"prev":"<64
+ * hex>"}
  *
- * seq counts from 1. prev of the first record is 64 zeros. A record's digest is the SHA-256 of its
- * bytes as stored; nothing is ever written again to be verified. time never goes back, but at
- * clock.accepted, where an operator has said that it may.
+ * seq counts from 1 in each log. prev of the first record is 64 zeros, of the others the RFC 6962
+ * leaf hash of the record before, so that chain and tree share one hash. It is taken of the bytes
+ * as stored; nothing is ever written again to be verified. time never goes back, but at
+ * clock.accepted, where an operator has said that it may. class_uid, activity_id and type_uid are
+ * OCSF's.
+ *
+ * Version 1, of which a log may have its first records:
+ * {"v":1,"seq","time","boot","mono_ns","class","tenant", "subject","body","prev"}, prev being the
+ * plain SHA-256 of the record before.
  */
 #ifndef POSTERN_AUDIT_CHAIN_H
 #define POSTERN_AUDIT_CHAIN_H
@@ -16,33 +23,43 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "broker/audit/record_json.h"
 #include "lib/digest.h"
 
 struct buf;
-struct err;
+struct log_head;
 
-#define CHAIN_VERSION     1
+#define CHAIN_VERSION     2
 #define CHAIN_CLASS_MAX   32
-#define CHAIN_HEAD_LEN    (8 + 8 + DIGEST_LEN)
 #define CHAIN_CLOCK_CLASS "clock.accepted" /* the one class before which time may go back */
 
-/* The newest record: all zero for an empty chain. */
-struct chain_head {
-	uint64_t seq;
-	int64_t time_ns;
-	uint8_t digest[DIGEST_LEN];
+/* What is to be recorded; all borrowed. */
+struct chain_what {
+	const char *log, *class_name;
+	const char *tenant;           /* NULL: "" */
+	const json_t *subject, *body; /* may be NULL */
+	int64_t wall_ns; /* the record has the later of it and the head's time, unless the class is
+	                    CHAIN_CLOCK_CLASS */
+	record_json_fn personal; /* for members of subject and body; may be NULL */
+	void *personal_arg;
 };
 
-/* Appends the bytes of the record that follows *head and makes it the head. wall_ns is the clock;
- * the record has the later of it and the head's time, unless class_name is CHAIN_CLOCK_CLASS.
- * subject and body are borrowed, may be NULL. What would be longer than RECORD_MAX is cut: long
- * strings first, and "cut" in the body names them. */
-int chain_format(struct chain_head *head, int64_t wall_ns, const char *class_name,
-    const char *tenant, const json_t *subject, const json_t *body, struct buf *out);
+/* The record that was formatted. */
+struct chain_next {
+	uint64_t seq;
+	int64_t time_ns;
+	size_t len;
+	uint8_t leaf[DIGEST_LEN];
+};
 
-/* u64 seq, u64 time, digest; big endian. */
-void chain_head_pack(const struct chain_head *head, uint8_t out[CHAIN_HEAD_LEN]);
-int chain_head_parse(const void *data, size_t len, struct chain_head *ret);
-void chain_key(uint64_t seq, uint8_t out[8]);
+/* Appends the bytes of the record that follows *head. What would be longer than RECORD_MAX is cut:
+ * long strings first, and "cut" in the body names them. */
+int chain_format(const struct log_head *head, const struct chain_what *w, struct buf *out,
+    struct chain_next *ret);
+/* prev of a record of v 2, which is the leaf hash of the one before it. -EBADMSG: not of that form.
+ */
+int chain_prev(const void *data, size_t len, uint8_t ret[DIGEST_LEN]);
+/* Makes it the head, but for the tree. */
+void chain_advance(struct log_head *head, const struct chain_next *n);
 
 #endif

@@ -4,236 +4,197 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/audit/chain.h"
+#include "broker/audit/private.h"
+#include "broker/audit/record_migrate.h"
+#include "broker/audit/record_store_internal.h"
 #include "broker/store/store.h"
 #include "lib/buf.h"
 #include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/log.h"
 #include "lib/loop.h"
-#include "lib/str.h"
 
-#define HEAD_KEY "records"
-#define RETRY_NS NSEC_PER_SEC /* until changes without a record are tried again */
+#define TELL_NS     NSEC_PER_SEC /* from the first record that was left out to the one that says so */
+#define TELL_MAX_NS (60 * NSEC_PER_SEC) /* likewise while there is no room */
 
-struct waiting {
-	struct waiting *next;
-	char class_name[CHAIN_CLASS_MAX + 1], tenant[NAME_MAX_LEN + 1];
-	json_t *subject, *body;
-	record_fn done;
-	void *arg;
-	uint64_t seq;
-};
-
-struct record_store {
-	struct record_log base;
-	struct store *store;
-	struct loop_source *commit, *retry;
-	struct chain_head head;
-	struct waiting *first, **last;
-	size_t nwaiting;
-	int64_t tolerance_ns;
-	uint64_t lost; /* records that could not be written since the last commit */
-	bool suspect;  /* a commit has failed: the newest record is looked at before the next */
-};
-
-static struct record_store *self(struct record_log *l)
+void record_options_default(struct record_options *o)
 {
-	return (struct record_store *)l;
+	*o = (struct record_options){.tolerance_s = RECORD_TOLERANCE_S,
+	    .ack_ns = RECORD_ACK_NS,
+	    .rate = RECORD_RATE,
+	    .burst = RECORD_BURST,
+	    .critical_rate = RECORD_CRITICAL_RATE,
+	    .critical_burst = RECORD_CRITICAL_BURST,
+	    .tenant_bytes = RECORD_TENANT_BYTES};
 }
 
-static void waiting_free(struct waiting *w)
+/* ---- logs ---- */
+
+static struct record_log_state *add_log(struct record_store *s, uint32_t number, const char *name)
 {
-	json_decref(w->subject);
-	json_decref(w->body);
-	free(w);
+	struct record_log_state **at = &s->logs, *l;
+
+	while (*at && (*at)->number < number)
+		at = &(*at)->next;
+	if (!(l = calloc(1, sizeof *l)))
+		return NULL;
+	l->number = number;
+	(void)str_copy(l->name, sizeof l->name, name);
+	l->last = &l->first;
+	l->next = *at;
+	*at = l;
+	if (number >= s->next_number)
+		s->next_number = number + 1;
+	return l;
 }
 
-static int log_append(struct record_log *l, const char *class_name, const char *tenant,
-    json_t *subject, json_t *body, bool critical, record_fn done, void *arg)
+/* The tenant's, made on first use. */
+static int log_of(struct record_store *s, const char *tenant, struct record_log_state **ret)
 {
-	struct record_store *s = self(l);
-	struct waiting *w = s->nwaiting < RECORD_QUEUE_MAX ? calloc(1, sizeof *w) : NULL;
+	struct record_log_state *l = s->logs;
+	int r;
 
-	(void)critical; /* all of a turn are committed together */
-	if (!w || !str_copy(w->class_name, sizeof w->class_name, class_name) ||
-	    !str_copy(w->tenant, sizeof w->tenant, tenant ? tenant : "")) {
-		int r = w ? -EINVAL : s->nwaiting < RECORD_QUEUE_MAX ? -ENOMEM : -ENOBUFS;
-
-		free(w);
-		json_decref(subject);
-		json_decref(body);
-		return r;
+	if (!tenant || !*tenant)
+		tenant = LOG_HOST;
+	while (l && strcmp(l->name, tenant) != 0)
+		l = l->next;
+	if (!l) {
+		if (s->next_number >= LOGS_MAX)
+			return -ENOSPC;
+		if (!name_valid(tenant, strlen(tenant)))
+			return -EINVAL;
+		if (!(l = add_log(s, s->next_number, tenant)))
+			return -ENOMEM;
+		if ((r = record_log_load(s->store, l, NULL)) < 0)
+			l->suspect = true;
 	}
-	w->subject = subject;
-	w->body = body;
-	w->done = done;
-	w->arg = arg;
-	*s->last = w;
-	s->last = &w->next;
-	s->nwaiting++;
-	loop_defer_arm(s->commit);
+	*ret = l;
 	return 0;
 }
 
-/* ---- the commit ---- */
+/* ---- what waits ---- */
 
-static int on_beyond(const void *key, size_t klen, const void *value, size_t len, void *arg)
+static void queue(struct record_store *s, struct waiting *w)
 {
-	(void)key, (void)klen, (void)value, (void)len, (void)arg;
+	struct record_log_state *l = w->log;
+
+	w->next = NULL;
+	*l->last = w;
+	l->last = &w->next;
+	l->nwaiting++;
+	s->nwaiting++;
+	if (w->critical && !s->ack_armed) {
+		s->ack_armed = true;
+		loop_timer_set(s->ack, s->o.ack_ns);
+	}
+	loop_defer_arm(s->commit);
+	if (s->nwaiting >= RECORD_GROUP)
+		loop_defer_soon(s->commit);
+}
+
+/* Its record is written soon, or with the next. */
+static void leave_out(
+    struct record_store *s, struct record_log_state *l, const char *class_name, const char *why)
+{
+	coalesced_add(&l->coalesced, class_name);
+	l->coalesced_why = why;
+	if (!s->tell_armed) {
+		s->tell_armed = true;
+		loop_timer_set(s->tell, TELL_NS);
+	}
+}
+
+/* 0: queue it; 1: it was left out and counted; else why it is refused. */
+static int admit(struct record_store *s, const struct waiting *w)
+{
+	struct record_log_state *l = w->log;
+	uint64_t quota = record_quota(s, w);
+	bool tenant = l->number != LOG_HOST_NUMBER;
+
+	if (s->nwaiting >= RECORD_QUEUE_MAX)
+		return -ENOBUFS;
+	if (w->kind == RECORD_END)
+		return 0;
+	if (quota > 0 && l->head.bytes >= quota) {
+		if (w->critical || w->done)
+			return -EDQUOT;
+		leave_out(s, l, w->class_name, "quota");
+		return 1;
+	}
+	if (w->critical)
+		return !tenant || (l->nwaiting < RECORD_QUEUE_LOG &&
+		                      bucket_take(&l->critical, s->o.critical_rate,
+		                          s->o.critical_burst, w->queued_ns))
+		           ? 0
+		           : -EBUSY;
+	if ((!tenant || l->nwaiting < RECORD_QUEUE_LOG) &&
+	    bucket_take(&l->plain, s->o.rate, s->o.burst, w->queued_ns))
+		return 0;
+	if (w->done)
+		return -EBUSY;
+	leave_out(s, l, w->class_name, "rate");
 	return 1;
 }
 
-/* What lies behind a head that was set back would be written over, and with it what it tells. */
-static int check_beyond(struct record_store *s, const struct chain_head *head, struct err *e)
+static int log_append(struct record_log *log, const char *class_name, const char *tenant,
+    json_t *subject, json_t *body, bool critical, record_fn done, void *arg)
 {
-	uint8_t key[8];
+	struct record_store *s = record_self(log);
+	struct waiting *w = calloc(1, sizeof *w);
 	int r;
 
-	chain_key(head->seq + 1, key);
-	r = store_walk(s->store, STORE_RECORDS, key, sizeof key, 1, on_beyond, NULL);
-	if (r < 0)
-		return err_set(e, r, "the records cannot be read");
-	if (r > 0)
-		return err_set(e, -EUCLEAN, "there are records behind the newest, %llu",
-		    (unsigned long long)head->seq);
-	return 0;
-}
-
-static int read_head(struct record_store *s, struct chain_head *ret, struct err *e)
-{
-	uint8_t key[8], digest[DIGEST_LEN];
-	cleanup_buf struct buf b, record;
-	int r;
-
-	buf_init(&b, 256);
-	buf_init(&record, STORE_VALUE_MAX);
-	memset(ret, 0, sizeof *ret);
-	r = store_get(s->store, STORE_HEADS, HEAD_KEY, strlen(HEAD_KEY), &b);
-	if (r == -ENOENT)
-		return check_beyond(s, ret, e);
-	if (r < 0)
-		return err_set(e, r, "the log's head cannot be read");
-	if (chain_head_parse(b.data, b.len, ret) < 0)
-		return err_set(e, -EUCLEAN, "the log's head is damaged");
-	chain_key(ret->seq, key);
-	if (store_get(s->store, STORE_RECORDS, key, sizeof key, &record) < 0)
-		return err_set(e, -EUCLEAN, "the newest record, %llu, is missing",
-		    (unsigned long long)ret->seq);
-	digest_sha256(record.data, record.len, digest);
-	if (memcmp(digest, ret->digest, DIGEST_LEN) != 0)
-		return err_set(e, -EUCLEAN,
-		    "the newest record, %llu, does not match the log's head",
-		    (unsigned long long)ret->seq);
-	return check_beyond(s, ret, e);
-}
-
-/* After a commit whose fate is not known: what the disk says now. */
-static int recover(struct record_store *s, struct err *e)
-{
-	struct chain_head head;
-	int r;
-
-	if (!s->suspect)
-		return 0;
-	if ((r = read_head(s, &head, e)) < 0)
-		return r;
-	s->head = head;
-	s->suspect = false;
-	return 0;
-}
-
-static int put_record(
-    struct record_store *s, struct waiting *w, struct chain_head *head, struct err *e)
-{
-	cleanup_buf struct buf b;
-	uint8_t key[8];
-	int r;
-
-	buf_init(&b, RECORD_MAX);
-	r = chain_format(head, clock_wall_ns(), w->class_name, w->tenant, w->subject, w->body, &b);
-	if (r < 0)
-		return err_set(e, r, "a record of class %s cannot be written", w->class_name);
-	w->seq = head->seq;
-	chain_key(head->seq, key);
-	return store_put(s->store, STORE_RECORDS, key, sizeof key, b.data, b.len, e);
-}
-
-static int put_head(struct record_store *s, const struct chain_head *head, struct err *e)
-{
-	uint8_t packed[CHAIN_HEAD_LEN];
-
-	chain_head_pack(head, packed);
-	return store_put(
-	    s->store, STORE_HEADS, HEAD_KEY, strlen(HEAD_KEY), packed, sizeof packed, e);
-}
-
-static int commit(struct record_store *s, struct waiting *batch, struct err *e)
-{
-	struct chain_head head;
-	int r;
-
-	if ((r = recover(s, e)) < 0 || (r = store_begin(s->store, e)) < 0)
-		return r;
-	head = s->head;
-	for (struct waiting *w = batch; w && r == 0; w = w->next)
-		r = put_record(s, w, &head, e);
-	if (r == 0 && batch)
-		r = put_head(s, &head, e);
-	if (r < 0) {
-		store_abort(s->store);
-		return r;
+	if (!w) {
+		json_decref(subject);
+		json_decref(body);
+		return -ENOMEM;
 	}
-	if ((r = store_commit(s->store, e)) < 0) {
-		s->suspect = true;
-		return r;
-	}
-	s->head = head;
-	return 0;
-}
-
-static int log_flush(struct record_log *l)
-{
-	struct record_store *s = self(l);
-	struct waiting *batch = s->first;
-	struct err e = ERR_INIT;
-	int r;
-
-	if (!batch && !store_waiting(s->store))
-		return 0;
-	/* what the callbacks append belongs to the next batch */
-	s->first = NULL;
-	s->last = &s->first;
-	s->nwaiting = 0;
-	r = commit(s, batch, &e);
-	if (r == 0 && s->lost > 0 &&
-	    log_append(l, "log.lost", NULL, NULL,
-	        json_pack("{s:I}", "records", (json_int_t)s->lost), false, NULL, NULL) == 0)
-		s->lost = 0;
-	for (struct waiting *w = batch; w && r < 0; w = w->next)
-		s->lost++;
-	if (r < 0) {
-		log_error("the log cannot be written, so nothing that needs it is done: %s",
-		    err_text(&e));
-		loop_timer_set(s->retry, RETRY_NS);
-	}
-	while (batch) {
-		struct waiting *w = batch;
-
-		batch = w->next;
-		if (w->done)
-			w->done(r, r < 0 ? 0 : w->seq, w->arg);
+	*w = (struct waiting){.kind = record_class_find(class_name)->kind,
+	    .critical = critical,
+	    .subject = subject,
+	    .body = body,
+	    .done = done,
+	    .arg = arg,
+	    .queued_ns = clock_mono_ns()};
+	r = str_copy(w->class_name, sizeof w->class_name, class_name) ? log_of(s, tenant, &w->log)
+	                                                              : -EINVAL;
+	if (r == 0)
+		r = admit(s, w);
+	if (r != 0) {
 		waiting_free(w);
+		return r < 0 ? r : 0;
 	}
-	return r;
+	queue(s, w);
+	return 0;
 }
+
+/* ---- the writer's turns ---- */
 
 static void on_commit(struct loop *l, void *arg)
 {
 	struct record_store *s = arg;
 
 	(void)l;
-	(void)log_flush(&s->base);
+	(void)record_commit(s, record_group(s));
+	if (s->nwaiting > 0)
+		loop_defer_arm(s->commit);
+	record_deliver(s);
+}
+
+static int log_flush(struct record_log *log)
+{
+	struct record_store *s = record_self(log);
+	size_t left = s->nwaiting;
+	int r = 0;
+
+	/* what the callbacks append belongs to the next time */
+	do {
+		size_t n = left < record_group(s) ? left : record_group(s);
+
+		r = record_commit(s, n);
+		left -= n;
+	} while (left > 0);
+	record_deliver(s);
+	return r;
 }
 
 static void on_dirty(void *arg)
@@ -243,58 +204,125 @@ static void on_dirty(void *arg)
 	loop_defer_arm(s->commit);
 }
 
+static void on_ack(struct loop *l, void *arg)
+{
+	(void)l;
+	record_expire(arg);
+}
+
+static bool tell_coalesced(struct record_store *s, struct record_log_state *l, int64_t now)
+{
+	bool full = l->coalesced_why && strcmp(l->coalesced_why, "quota") == 0;
+	json_t *body;
+
+	if (l->coalesced.total == 0)
+		return true;
+	if (full && l->coalesced_ns > 0 && now - l->coalesced_ns < TELL_MAX_NS)
+		return false;
+	body = coalesced_body(&l->coalesced, l->coalesced_why);
+	if (!body ||
+	    log_append(&s->base, "log.coalesced", l->name, NULL, body, false, NULL, NULL) < 0)
+		return false;
+	memset(&l->coalesced, 0, sizeof l->coalesced);
+	l->coalesced_ns = now;
+	return true;
+}
+
+static void on_tell(struct loop *loop, void *arg)
+{
+	struct record_store *s = arg;
+	bool all = true;
+
+	(void)loop;
+	for (struct record_log_state *l = s->logs; l; l = l->next)
+		all = tell_coalesced(s, l, clock_mono_ns()) && all;
+	s->tell_armed = !all;
+	if (!all)
+		loop_timer_set(s->tell, TELL_NS);
+}
+
 /* ---- the clock ---- */
 
 static int64_t log_now(struct record_log *l)
 {
 	int64_t now = clock_wall_ns();
 
-	return now > self(l)->head.time_ns ? now : self(l)->head.time_ns;
+	return now > record_self(l)->time_ns ? now : record_self(l)->time_ns;
 }
 
 static int log_clock_ok(struct record_log *l, struct err *e)
 {
-	int64_t behind = self(l)->head.time_ns - clock_wall_ns();
+	int64_t behind = record_self(l)->time_ns - clock_wall_ns();
 
-	if (behind <= self(l)->tolerance_ns)
+	if (behind <= record_self(l)->o.tolerance_s * NSEC_PER_SEC)
 		return 0;
 	return err_set(e, -ETIME, "the clock is %lld s behind the newest record",
 	    (long long)(behind / NSEC_PER_SEC));
 }
 
-static int log_clock_accept(struct record_log *l)
+/* In each log whose time has to go back. */
+static int log_clock_accept(struct record_log *log)
 {
+	struct record_store *s = record_self(log);
+	int64_t wall = clock_wall_ns();
 	char newest[32];
-	int r;
+	int r = 0;
 
-	clock_format(newest, sizeof newest, self(l)->head.time_ns);
-	r = log_append(l, CHAIN_CLOCK_CLASS, NULL, NULL, json_pack("{s:s}", "newest", newest), true,
-	    NULL, NULL);
-	return r < 0 ? r : log_flush(l);
+	clock_format(newest, sizeof newest, s->time_ns);
+	for (struct record_log_state *l = s->logs; l && r == 0; l = l->next)
+		if (l->number == LOG_HOST_NUMBER || l->head.time_ns > wall || l->first)
+			r = log_append(log, CHAIN_CLOCK_CLASS, l->name, NULL,
+			    json_pack("{s:s}", "newest", newest), true, NULL, NULL);
+	return r < 0 ? r : log_flush(log);
 }
 
-static uint64_t log_size(struct record_log *l)
+/* ---- the rest ---- */
+
+static uint64_t log_size(struct record_log *log)
 {
-	return self(l)->head.seq;
+	uint64_t n = 0;
+
+	for (const struct record_log_state *l = record_self(log)->logs; l; l = l->next)
+		n += l->head.seq;
+	return n;
 }
 
-static void log_free(struct record_log *l)
+static void store_free(struct record_store *s)
 {
-	struct record_store *s = self(l);
+	while (s->logs) {
+		struct record_log_state *l = s->logs;
 
-	(void)log_flush(l);
-	while (s->first) {
-		struct waiting *w = s->first;
-
-		s->first = w->next;
-		if (w->done)
-			w->done(-ECANCELED, 0, w->arg);
-		waiting_free(w);
+		s->logs = l->next;
+		record_log_free(l);
 	}
-	store_on_later(s->store, NULL, NULL);
 	loop_remove(s->commit);
 	loop_remove(s->retry);
+	loop_remove(s->ack);
+	loop_remove(s->tell);
+	private_free(s->values);
+	buf_done(&s->scratch);
 	free(s);
+}
+
+static void log_free(struct record_log *log)
+{
+	struct record_store *s = record_self(log);
+	struct waiting *w;
+
+	for (struct record_log_state *l = s->logs; l; l = l->next)
+		(void)tell_coalesced(s, l, INT64_MAX);
+	(void)log_flush(log);
+	(void)log_flush(log); /* what the callbacks said last */
+	w = record_take(s, SIZE_MAX);
+	while (w) {
+		struct waiting *next = w->next;
+
+		record_finish(s, w, -ECANCELED);
+		w = next;
+	}
+	record_deliver(s);
+	store_on_later(s->store, NULL, NULL);
+	store_free(s);
 }
 
 static const struct record_ops ops = {
@@ -307,7 +335,33 @@ static const struct record_ops ops = {
     .free = log_free,
 };
 
-int record_store_new(struct store *store, struct loop *l, int64_t tolerance_s,
+static int on_log(const struct log_info *i, void *arg)
+{
+	struct record_log_state *l = add_log(arg, i->number, i->name);
+
+	if (l)
+		l->known = true;
+	return l ? 0 : -ENOMEM;
+}
+
+static int load(struct record_store *s, struct err *e)
+{
+	int r;
+
+	if ((r = record_migrate(s->store, e)) < 0)
+		return r;
+	if ((r = logs_list(s->store, on_log, s)) < 0)
+		return err_set(e, r, "the list of logs cannot be read");
+	if ((!s->logs || s->logs->number != LOG_HOST_NUMBER) &&
+	    !add_log(s, LOG_HOST_NUMBER, LOG_HOST))
+		return err_set(e, -ENOMEM, "no memory for the log");
+	for (struct record_log_state *l = s->logs; l && r == 0; l = l->next)
+		r = record_log_load(s->store, l, e);
+	record_newest_time(s);
+	return r;
+}
+
+int record_store_open(struct store *store, struct loop *l, const struct record_options *o,
     struct record_log **ret, struct err *e)
 {
 	struct record_store *s = calloc(1, sizeof *s);
@@ -317,28 +371,51 @@ int record_store_new(struct store *store, struct loop *l, int64_t tolerance_s,
 		return err_set(e, -ENOMEM, "no memory for the log");
 	s->base.ops = &ops;
 	s->store = store;
-	s->last = &s->first;
-	s->tolerance_ns = tolerance_s * NSEC_PER_SEC;
-	if ((r = read_head(s, &s->head, e)) < 0) {
-		free(s);
-		return r;
-	}
+	s->o = *o;
+	s->finished_end = &s->finished;
+	buf_init(&s->scratch, 2 * RECORD_MAX);
+	s->values = private_new(store);
 	s->commit = loop_defer(l, on_commit, s);
 	s->retry = loop_timer(l, -1, on_commit, s);
-	if (!s->commit || !s->retry) {
-		loop_remove(s->commit);
-		loop_remove(s->retry);
-		free(s);
-		return err_set(e, -ENOMEM, "no memory for the log");
+	s->ack = loop_timer(l, -1, on_ack, s);
+	s->tell = loop_timer(l, -1, on_tell, s);
+	r = s->values && s->commit && s->retry && s->ack && s->tell
+	        ? load(s, e)
+	        : err_set(e, -ENOMEM, "no memory for the log");
+	if (r < 0) {
+		store_free(s);
+		return r;
 	}
 	store_on_later(store, on_dirty, s);
 	*ret = &s->base;
 	return 0;
 }
 
-void record_store_digest(const struct record_log *l, uint8_t *ret)
+int record_store_new(struct store *store, struct loop *l, int64_t tolerance_s,
+    struct record_log **ret, struct err *e)
 {
-	const struct record_store *s = (const struct record_store *)l;
+	struct record_options o;
 
-	memcpy(ret, s->head.digest, DIGEST_LEN);
+	record_options_default(&o);
+	o.tolerance_s = tolerance_s;
+	return record_store_open(store, l, &o, ret, e);
+}
+
+int record_erase(struct record_log *log, const char *person, size_t *ret_n, struct err *e)
+{
+	struct record_store *s = record_self(log);
+	int r = private_erase(s->store, person, ret_n, e);
+
+	if (r < 0)
+		return r;
+	private_reset(s->values);
+	return log_append(log, "log.erased", NULL, NULL,
+	    json_pack("{s:I}", "values", (json_int_t)*ret_n), false, NULL, NULL);
+}
+
+void record_pruned(struct record_log *log, uint32_t number, uint64_t bytes)
+{
+	for (struct record_log_state *l = record_self(log)->logs; l; l = l->next)
+		if (l->number == number)
+			l->head.bytes -= bytes < l->head.bytes ? bytes : l->head.bytes;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/audit/private.h"
 #include "broker/audit/record.h"
 #include "lib/buf.h"
 #include "lib/err.h"
@@ -17,6 +18,43 @@ int show_parse(const void *data, size_t len, json_t **ret, struct err *e)
 	if (len > RECORD_MAX)
 		return err_set(e, -EBADMSG, "too long for a record");
 	return msg_json_parse(data, len, ret, e);
+}
+
+static json_t *revealed(const json_t *v, show_reveal_fn fn, void *arg)
+{
+	cleanup_buf struct buf b;
+	int r;
+
+	buf_init(&b, PRIVATE_VALUE_MAX);
+	r = fn(json_string_value(v), json_string_length(v), &b, arg);
+	if (r == -ENOENT)
+		return json_string("(erased)");
+	return r == 0 ? json_stringn((const char *)b.data, b.len) : NULL;
+}
+
+/* depth: of objects; what is deeper stays as it is. */
+static void reveal(json_t *o, int depth, show_reveal_fn fn, void *arg)
+{
+	const char *key;
+	json_t *v, *other;
+
+	json_object_foreach(o, key, v)
+	{
+		if (json_is_object(v) && depth > 0)
+			reveal(v, depth - 1, fn, arg);
+		if (!json_is_string(v) || !private_field(key) ||
+		    !private_is_text(json_string_value(v), json_string_length(v)))
+			continue;
+		if ((other = revealed(v, fn, arg)) != NULL)
+			(void)json_object_set_new(
+			    o, key, other); /* a member that is there: allowed */
+	}
+}
+
+void show_reveal(json_t *record, show_reveal_fn fn, void *arg)
+{
+	reveal(json_object_get(record, "subject"), 3, fn, arg);
+	reveal(json_object_get(record, "body"), 3, fn, arg);
 }
 
 static const char *text(const json_t *o, const char *key)

@@ -25,6 +25,11 @@ struct show_filter {
 
 /* Parses a record's bytes (new reference); -EBADMSG. */
 int show_parse(const void *data, size_t len, json_t **ret, struct err *e);
+/* Puts the personal values in the place of their commitments, everywhere in subject and body. fn
+ * answers 0 and appends the value, -ENOENT: it is erased ("(erased)" is shown), else the commitment
+ * stays. */
+typedef int (*show_reveal_fn)(const char *text, size_t len, struct buf *ret, void *arg);
+void show_reveal(json_t *record, show_reveal_fn fn, void *arg);
 bool show_match(const struct show_filter *f, const json_t *record);
 /* Appends "SEQ TIME CLASS TENANT key=value ...\n". */
 void show_line(const json_t *record, struct buf *out);

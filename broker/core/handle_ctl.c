@@ -5,12 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/audit/chain.h"
-#include "broker/audit/record_store.h"
 #include "broker/core/config.h"
 #include "broker/core/conn.h"
 #include "broker/core/ctl_answers.h"
 #include "broker/core/ctl_jwks.h"
+#include "broker/core/ctl_log.h"
 #include "broker/core/ctl_sessions.h"
 #include "broker/core/session.h"
 #include "broker/core/who.h"
@@ -25,8 +24,6 @@
  * with the person who asked, but for the further pages of one reading of the log, which would never
  * end.
  */
-
-#define PAGE_BYTES (96u * 1024) /* of base64 in one page */
 
 void ctl_error(struct peer *p, uint64_t question, int code, const char *reason)
 {
@@ -45,7 +42,7 @@ static json_t *asker(const struct peer *p)
 	return who_json(p->core->proc_fd, p->core->etc_fd, p->uid, p->pid);
 }
 
-static void record(struct peer *p, const struct msg *m)
+void ctl_record(struct peer *p, const struct msg *m)
 {
 	(void)note(p->core, "ctl", NULL, asker(p),
 	    json_pack("{s:s, s:O}", "asked", m->type->name, "with", m->body));
@@ -54,7 +51,7 @@ static void record(struct peer *p, const struct msg *m)
 static int on_status(struct peer *p, struct msg *m, struct err *e)
 {
 	(void)e;
-	record(p, m);
+	ctl_record(p, m);
 	status_ask(p, m->id);
 	return 0;
 }
@@ -62,7 +59,7 @@ static int on_status(struct peer *p, struct msg *m, struct err *e)
 static int on_sessions(struct peer *p, struct msg *m, struct err *e)
 {
 	(void)e;
-	record(p, m);
+	ctl_record(p, m);
 	answer(p, m->id, ctl_sessions(p->core, msg_str(m, "tenant"), msg_bool(m, "all")));
 	return 0;
 }
@@ -72,7 +69,7 @@ static int on_session(struct peer *p, struct msg *m, struct err *e)
 	json_t *o = ctl_session(p->core, msg_str(m, "session"));
 
 	(void)e;
-	record(p, m);
+	ctl_record(p, m);
 	if (o)
 		answer(p, m->id, o);
 	else
@@ -119,7 +116,7 @@ static int on_kill(struct peer *p, struct msg *m, struct err *e)
 
 	(void)e;
 	if (!session_find(p->core, msg_str(m, "session"))) {
-		record(p, m);
+		ctl_record(p, m);
 		ctl_error(p, m->id, CTL_NOT_FOUND, "there is no such live session");
 		return 0;
 	}
@@ -150,7 +147,7 @@ static int on_reload(struct peer *p, struct msg *m, struct err *e)
 	struct err why = ERR_INIT;
 
 	(void)e;
-	record(p, m);
+	ctl_record(p, m);
 	(void)who_name(p->core->etc_fd, p->uid, name, sizeof name);
 	if (core_reload(p->core, name, &why) < 0) {
 		ctl_error(p, m->id, CTL_CONFIG, err_text(&why));
@@ -167,7 +164,7 @@ static int on_reload(struct peer *p, struct msg *m, struct err *e)
 static int on_clock(struct peer *p, struct msg *m, struct err *e)
 {
 	(void)e;
-	record(p, m);
+	ctl_record(p, m);
 	if (p->core->log->ops->clock_accept(p->core->log) < 0) {
 		ctl_error(p, m->id, CTL_FAILED, "the log cannot be written");
 		return 0;
@@ -182,58 +179,11 @@ static int on_jwks(struct peer *p, struct msg *m, struct err *e)
 	const char *tenant = msg_str(m, "tenant");
 
 	(void)e;
-	record(p, m);
+	ctl_record(p, m);
 	if (!p->core->config || !config_tenant(p->core->config, tenant))
 		ctl_error(p, m->id, CTL_NOT_FOUND, "there is no such tenant");
 	else
 		ctl_jwks_ask(p, m->id, tenant);
-	return 0;
-}
-
-/* ---- the log ---- */
-
-struct page {
-	json_t *records;
-	size_t bytes;
-};
-
-static int on_record(const void *key, size_t klen, const void *value, size_t len, void *arg)
-{
-	struct page *page = arg;
-
-	(void)key;
-	(void)klen;
-	page->bytes += B64_LEN(len) + 4;
-	if (page->bytes > PAGE_BYTES && json_array_size(page->records) > 0)
-		return 1;
-	return json_array_append_new(page->records, msg_json_bytes(value, len)) < 0 ? -ENOMEM : 0;
-}
-
-static int on_records(struct peer *p, struct msg *m, struct err *e)
-{
-	uint64_t from = (uint64_t)msg_int(m, "from", 1);
-	size_t max = (size_t)msg_int(m, "max", 1024);
-	struct page page = {.records = json_array()};
-	struct core *c = p->core;
-	uint8_t key[8], head[DIGEST_LEN];
-
-	(void)e;
-	if (!p->owner) { /* the first page of this reader */
-		p->owner = p;
-		record(p, m);
-	}
-	chain_key(from ? from : 1, key);
-	if (!c->store || (max > 0 && store_walk(c->store, STORE_RECORDS, key, sizeof key, max,
-	                                 on_record, &page) < 0)) {
-		json_decref(page.records);
-		ctl_error(p, m->id, CTL_FAILED, "the log cannot be read");
-		return 0;
-	}
-	record_store_digest(c->log, head);
-	(void)peer_send(p, "ctl.page", m->id,
-	    json_pack("{s:I, s:I, s:o, s:o}", "from", (json_int_t)(from ? from : 1), "size",
-	        (json_int_t)c->log->ops->size(c->log), "records", page.records, "head",
-	        msg_json_bytes(head, sizeof head)));
 	return 0;
 }
 
@@ -245,7 +195,8 @@ static const struct peer_handler handlers[] = {
     {"ctl.reload", on_reload},
     {"ctl.clock", on_clock},
     {"ctl.jwks", on_jwks},
-    {"ctl.records", on_records},
+    {"ctl.records", ctl_log_records},
+    {"ctl.logs", ctl_log_list},
     {NULL, NULL},
 };
 

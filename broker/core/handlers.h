@@ -7,6 +7,7 @@
 #include "broker/core/peer.h"
 
 struct conn;
+struct msg;
 struct session;
 
 extern const struct peer_class class_supervisor, class_spawn, class_signer, class_listener,
@@ -20,6 +21,8 @@ int signer_ask(void *core, json_t *body, uint64_t *ret_id);
 void pam_tied(struct session *s, const char *path, int procs, const char *reason);
 /* handle_ctl.c: code as in ctl_answers.h; p may be NULL. */
 void ctl_error(struct peer *p, uint64_t question, int code, const char *reason);
+/* That this operator asked this. */
+void ctl_record(struct peer *p, const struct msg *m);
 /* Ends the connection when sshd's privileged process does. 0 or -errno. */
 int pam_watch(struct conn *k);
 /* status.c */

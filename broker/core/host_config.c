@@ -8,15 +8,22 @@
 #include "lib/err.h"
 #include "lib/yaml.h"
 
-#define TOLERANCE_MAX_S 86400
-#define IDS_TOP         UINT32_C(0xfffe0000) /* the last ids mean "none" here and there */
+#define LOG_RATE_MAX     1000000
+#define LOG_BYTES_MIN    (UINT64_C(1) << 20)
+#define TOLERANCE_MAX_S  86400
+#define CHECKPOINT_MAX_S 3600
+#define EPOCH_MIN_S      600
+#define EPOCH_MAX_S      (30 * 86400)
+#define IDS_TOP          UINT32_C(0xfffe0000) /* the last ids mean "none" here and there */
 
 static const char *const top_keys[] = {
-    "listen", "ids", "limits", "clock", "store", "gateway", NULL};
+    "listen", "ids", "limits", "clock", "store", "log", "gateway", NULL};
 static const char *const ids_keys[] = {"base", "count", NULL};
 static const char *const limits_keys[] = {"sessions", "sessions_per_tenant", NULL};
 static const char *const clock_keys[] = {"tolerance", NULL};
 static const char *const store_keys[] = {"map_size", NULL};
+static const char *const log_keys[] = {"rate", "burst", "critical_rate", "critical_burst",
+    "tenant_bytes", "checkpoint", "epoch", "origin", NULL};
 
 void host_config_default(struct host_config *ret)
 {
@@ -28,6 +35,13 @@ void host_config_default(struct host_config *ret)
 	ret->sessions_per_tenant = HOST_PER_TENANT;
 	ret->clock_tolerance_s = RECORD_TOLERANCE_S;
 	ret->map_size = STORE_MAP_DEFAULT;
+	ret->checkpoint_s = HOST_CHECKPOINT_S;
+	ret->epoch_s = HOST_EPOCH_S;
+	ret->log_rate = RECORD_RATE;
+	ret->log_burst = RECORD_BURST;
+	ret->log_critical_rate = RECORD_CRITICAL_RATE;
+	ret->log_critical_burst = RECORD_CRITICAL_BURST;
+	ret->log_tenant_bytes = RECORD_TENANT_BYTES;
 }
 
 /* A section of known keys; *ret is NULL when it is not there. */
@@ -128,6 +142,55 @@ static int parse_rest(const struct yaml_doc *d, struct host_config *c, struct er
 	return 0;
 }
 
+static int parse_log(const struct yaml_doc *d, struct host_config *c, struct err *e)
+{
+	json_t *o;
+	int r;
+
+	if ((r = section(d, "log", log_keys, &o, e)) < 0 ||
+	    (r = get_u32(d, o, "rate", 1, LOG_RATE_MAX, &c->log_rate, e)) < 0 ||
+	    (r = get_u32(d, o, "burst", 1, LOG_RATE_MAX, &c->log_burst, e)) < 0 ||
+	    (r = get_u32(d, o, "critical_rate", 1, LOG_RATE_MAX, &c->log_critical_rate, e)) < 0 ||
+	    (r = get_u32(d, o, "critical_burst", 1, LOG_RATE_MAX, &c->log_critical_burst, e)) < 0)
+		return r;
+	if (o && (r = yaml_get_bytes(d, o, "tenant_bytes", &c->log_tenant_bytes, e)) < 0)
+		return r;
+	if (c->log_tenant_bytes < LOG_BYTES_MIN)
+		return yaml_fail(
+		    d, o, "tenant_bytes", 0, e, -EINVAL, "log.tenant_bytes: at least 1M");
+	return 0;
+}
+
+/* The origin names keys as well (c2sp.org/signed-note): no white space, no plus sign. */
+static int parse_seals(const struct yaml_doc *d, struct host_config *c, struct err *e)
+{
+	const char *origin = NULL;
+	json_t *o;
+	int r;
+
+	if ((r = section(d, "log", log_keys, &o, e)) < 0 || !o)
+		return r;
+	if ((r = yaml_get_seconds(d, o, "checkpoint", &c->checkpoint_s, e)) < 0 ||
+	    (r = yaml_get_seconds(d, o, "epoch", &c->epoch_s, e)) < 0 ||
+	    (r = yaml_get_str(d, o, "origin", &origin, e)) < 0)
+		return r;
+	if (c->checkpoint_s > CHECKPOINT_MAX_S)
+		return yaml_fail(
+		    d, o, "checkpoint", 0, e, -EINVAL, "log.checkpoint: at most an hour");
+	if (c->epoch_s < EPOCH_MIN_S || c->epoch_s > EPOCH_MAX_S)
+		return yaml_fail(d, o, "epoch", 0, e, -EINVAL, "log.epoch: 10m to 30d");
+	if (r == 1)
+		return 0;
+	for (const char *p = origin; *p; p++)
+		if (*p <= ' ' || *p >= 0x7f || *p == '+')
+			origin = "";
+	if (*origin == '\0' || !str_copy(c->origin, sizeof c->origin, origin))
+		return yaml_fail(d, o, "origin", 0, e, -EINVAL,
+		    "log.origin: 1 to %d letters, digits and signs, without spaces and plus",
+		    HOST_ORIGIN_MAX);
+	return 0;
+}
+
 int host_config_load(int dirfd, struct host_config *ret, struct err *e)
 {
 	cleanup_yaml struct yaml_doc *d = NULL;
@@ -147,7 +210,8 @@ int host_config_load(int dirfd, struct host_config *ret, struct err *e)
 		if ((r = yaml_check_keys(d, yaml_root(d), top_keys, e)) < 0 ||
 		    (r = yaml_get_map(d, yaml_root(d), "gateway", &ignored, e)) < 0 ||
 		    (r = parse_listen(d, &c, e)) < 0 || (r = parse_ids(d, &c, e)) < 0 ||
-		    (r = parse_limits(d, &c, e)) < 0 || (r = parse_rest(d, &c, e)) < 0)
+		    (r = parse_limits(d, &c, e)) < 0 || (r = parse_rest(d, &c, e)) < 0 ||
+		    (r = parse_log(d, &c, e)) < 0 || (r = parse_seals(d, &c, e)) < 0)
 			return r;
 	}
 	*ret = c;

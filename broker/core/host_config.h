@@ -7,6 +7,9 @@
  *   limits: {sessions: 200, sessions_per_tenant: 20}
  *   clock: {tolerance: 60s}
  *   store: {map_size: 16G}
+ *   log: {checkpoint: 10s, epoch: 24h, origin: log.example.com/gate-1,
+ *         rate: 500, burst: 5000, critical_rate: 200, critical_burst: 2000, tenant_bytes: 4G}
+ *                                seal.h; and of one tenant, a second: broker/audit/record_store.h
  *   gateway: {...}               the gateway reads that by itself
  *
  * Needs lib alone, so that the supervisor can read it as well.
@@ -27,6 +30,9 @@ struct err;
 #define HOST_SESSIONS     200
 #define HOST_SESSIONS_MAX 2048
 #define HOST_PER_TENANT   20
+#define HOST_ORIGIN_MAX   190
+#define HOST_CHECKPOINT_S 10
+#define HOST_EPOCH_S      86400
 #define HOST_LISTEN       "0.0.0.0:22"
 
 struct host_config {
@@ -36,6 +42,10 @@ struct host_config {
 	uint32_t sessions_per_tenant; /* for tenants that say nothing */
 	int64_t clock_tolerance_s;
 	uint64_t map_size;
+	int64_t checkpoint_s, epoch_s;
+	char origin[HOST_ORIGIN_MAX + 1]; /* of the logs; "": made up once */
+	uint32_t log_rate, log_burst, log_critical_rate, log_critical_burst;
+	uint64_t log_tenant_bytes;
 };
 
 void host_config_default(struct host_config *ret);

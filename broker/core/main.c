@@ -138,6 +138,7 @@ static int serve(const struct args *a, int proc_fd, int etc_fd)
 	struct err e = ERR_INIT, why = ERR_INIT;
 	cleanup_store struct store *store = NULL;
 	struct store_config sc = {0};
+	struct record_options log;
 	struct host_config host;
 	struct core *c;
 	int status;
@@ -151,9 +152,16 @@ static int serve(const struct args *a, int proc_fd, int etc_fd)
 		host = o.config->host;
 	}
 	sc.map_size = host.map_size;
+	record_options_default(&log);
+	log.tolerance_s = host.clock_tolerance_s;
+	log.rate = host.log_rate;
+	log.burst = host.log_burst;
+	log.critical_rate = host.log_critical_rate;
+	log.critical_burst = host.log_critical_burst;
+	log.tenant_bytes = host.log_tenant_bytes;
 	o.loop = loop_new();
 	if (!o.loop || store_open((int)a->state, &sc, &store, &e) < 0 ||
-	    record_store_new(store, o.loop, host.clock_tolerance_s, &o.log, &e) < 0) {
+	    record_store_open(store, o.loop, &log, &o.log, &e) < 0) {
 		log_error("%s", o.loop ? err_text(&e) : "no event loop");
 		return 1;
 	}

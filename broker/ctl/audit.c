@@ -26,7 +26,6 @@
 struct shown {
 	struct show_filter filter;
 	bool json;
-	uint64_t next;
 	char **ring; /* NULL: no limit */
 	size_t limit, count;
 };
@@ -47,18 +46,24 @@ static char *one_line(const struct shown *s, const json_t *record)
 	return text;
 }
 
-static int show_one(uint64_t seq, const void *data, size_t len, void *arg)
+static int reveal_one(const char *text, size_t len, struct buf *ret, void *arg)
+{
+	return audit_reveal(arg, text, len, ret);
+}
+
+static int show_one(const struct audit_record *r, void *arg)
 {
 	struct shown *s = arg;
 	json_auto_t *record = NULL;
 	struct err e = ERR_INIT;
 	char **at, *text;
 
-	s->next = seq + 1;
-	if (show_parse(data, len, &record, &e) < 0) {
-		(void)ctl_fail(0, "record %llu: %s", (unsigned long long)seq, err_text(&e));
+	if (show_parse(r->data, r->len, &record, &e) < 0) {
+		(void)ctl_fail(
+		    0, "log %s: record %llu: %s", r->log, (unsigned long long)r->seq, err_text(&e));
 		return 0;
 	}
+	show_reveal(record, reveal_one, r->source);
 	if (!show_match(&s->filter, record))
 		return 0;
 	if (!(text = one_line(s, record)))
@@ -103,14 +108,14 @@ static int show(struct ctl *c, struct audit_source *source, struct shown *s)
 {
 	int r;
 
-	r = audit_walk(source, 1, show_one, s);
+	r = audit_walk(source, false, show_one, s);
 	print_ring(s);
 	while (r == EXIT_OK && ctl_opt(c, "follow")) {
 		(void)fflush(stdout);
 		if (ferror(stdout))
 			return EXIT_FAILED;
 		(void)poll(NULL, 0, FOLLOW_MS);
-		r = audit_walk(source, s->next, show_one, s);
+		r = audit_walk(source, false, show_one, s);
 	}
 	return r;
 }
@@ -118,7 +123,7 @@ static int show(struct ctl *c, struct audit_source *source, struct shown *s)
 int ctl_audit_show(struct ctl *c)
 {
 	cleanup_audit struct audit_source *source = NULL;
-	struct shown s = {.json = c->json, .next = 1};
+	struct shown s = {.json = c->json};
 	const char *limit = ctl_opt(c, "limit");
 	char since[32], until[32];
 	uint64_t n;
@@ -164,7 +169,7 @@ int ctl_audit_verify(struct ctl *c)
 		return EXIT_OK;
 	}
 	(void)printf(
-	    "unbroken: records 1 to %llu in %s\n", (unsigned long long)v.seq, audit_where(source));
+	    "unbroken: %llu records in %s\n", (unsigned long long)v.seq, audit_where(source));
 	field_print(stdout, "newest", v.time);
 	field_print(stdout, "digest", hex);
 	(void)puts(
@@ -172,12 +177,11 @@ int ctl_audit_verify(struct ctl *c)
 	return EXIT_OK;
 }
 
-static int export_one(uint64_t seq, const void *data, size_t len, void *arg)
+static int export_one(const struct audit_record *r, void *arg)
 {
 	FILE *f = arg;
 
-	(void)seq;
-	if (fwrite(data, 1, len, f) != len || fputc('\n', f) == EOF)
+	if (fwrite(r->data, 1, r->len, f) != r->len || fputc('\n', f) == EOF)
 		return ctl_fail(EXIT_FAILED, "cannot write: %m");
 	return 0;
 }
@@ -196,7 +200,7 @@ int ctl_audit_export(struct ctl *c)
 		util_close(&fd);
 		return code;
 	}
-	code = audit_walk(source, 1, export_one, f);
+	code = audit_walk(source, true, export_one, f);
 	if (fclose(f) != 0 && code == EXIT_OK)
 		code = ctl_fail(EXIT_FAILED, "cannot write %s: %m", c->word[0]);
 	return code;

@@ -12,7 +12,7 @@
  * loop has a handful, so the list is simply walked.
  */
 
-static struct queued *find(struct store *s, enum store_db db, const char *key, size_t klen)
+static struct queued *find(struct store *s, enum store_db db, const void *key, size_t klen)
 {
 	for (struct queued *q = s->queue; q; q = q->next)
 		if (q->db == db && q->klen == klen && memcmp(q->key, key, klen) == 0)
@@ -20,7 +20,7 @@ static struct queued *find(struct store *s, enum store_db db, const char *key, s
 	return NULL;
 }
 
-static struct queued *add(struct store *s, enum store_db db, const char *key, size_t klen)
+static struct queued *add(struct store *s, enum store_db db, const void *key, size_t klen)
 {
 	struct queued *q = s->nqueued < STORE_QUEUE_MAX ? calloc(1, sizeof *q) : NULL;
 
@@ -37,7 +37,12 @@ static struct queued *add(struct store *s, enum store_db db, const char *key, si
 
 int store_later(struct store *s, enum store_db db, const char *key, const void *value, size_t len)
 {
-	size_t klen = strlen(key);
+	return store_later_key(s, db, key, strlen(key), value, len);
+}
+
+int store_later_key(
+    struct store *s, enum store_db db, const void *key, size_t klen, const void *value, size_t len)
+{
 	uint8_t *copy = NULL;
 	struct queued *q;
 

@@ -19,8 +19,9 @@
 #define FULL_BELOW (UINT64_C(1) << 20)
 #define LOCK_FILE  "lock.mdb"
 
-static const char *const db_names[STORE_DBS] = {
-    "meta", "records", "connections", "sessions", "leases", "heads"};
+static const char *const db_names[STORE_DBS] = {"meta", "records", "connections", "sessions",
+    "leases", "heads", "logrecords", "tiles", "checkpoints", "epochs", "logs", "private"};
+static char schema_key[] = "schema";
 
 /* LMDB calls a write that the disk cut short EIO (mdb.c, mdb_page_flush). */
 static bool disk_is_full(const struct store *s)
@@ -71,20 +72,26 @@ static void close_env(struct store *s)
 	s->env = NULL;
 }
 
-/* The schema's version; a fresh store gets ours. Later versions migrate here, one step at a time.
- */
+static int put_schema(struct store *s, MDB_txn *txn, uint32_t schema, struct err *e)
+{
+	uint8_t bytes[4] = {(uint8_t)(schema >> 24), (uint8_t)(schema >> 16),
+	    (uint8_t)(schema >> 8), (uint8_t)schema};
+	MDB_val key = {sizeof schema_key - 1, schema_key}, value = {sizeof bytes, bytes};
+
+	return store_error(s, mdb_put(txn, s->dbi[STORE_META], &key, &value, 0), "schema", e);
+}
+
+/* The schema's version; a fresh store gets ours. */
 static int check_schema(struct store *s, MDB_txn *txn, struct err *e)
 {
-	static char name[] = "schema";
-	MDB_val key = {sizeof name - 1, name}, value;
-	uint8_t bytes[4] = {0, 0, 0, STORE_SCHEMA};
+	MDB_val key = {sizeof schema_key - 1, schema_key}, value;
+	uint8_t bytes[4];
 	uint32_t version;
 	int rc = mdb_get(txn, s->dbi[STORE_META], &key, &value);
 
 	if (rc == MDB_NOTFOUND && !s->config.read_only) {
-		value = (MDB_val){sizeof bytes, bytes};
-		return store_error(
-		    s, mdb_put(txn, s->dbi[STORE_META], &key, &value, 0), "schema", e);
+		s->schema = STORE_SCHEMA;
+		return put_schema(s, txn, STORE_SCHEMA, e);
 	}
 	if (rc != 0)
 		return store_error(s, rc, "schema", e);
@@ -97,29 +104,53 @@ static int check_schema(struct store *s, MDB_txn *txn, struct err *e)
 		return err_set(e, -EPROTO,
 		    "the store was written by a newer Postern (schema %u, this one knows %d)",
 		    version, STORE_SCHEMA);
+	if (version < STORE_SCHEMA && s->config.read_only)
+		return err_set(e, -EPROTO,
+		    "the store was written by an older Postern (schema %u, this one has %d): the "
+		    "next start of this one migrates it",
+		    version, STORE_SCHEMA);
+	s->schema = version;
 	return 0;
+}
+
+static int open_db(struct store *s, MDB_txn *txn, size_t i, struct err *e)
+{
+	return store_error(s,
+	    mdb_dbi_open(txn, db_names[i], s->config.read_only ? 0 : MDB_CREATE, &s->dbi[i]),
+	    db_names[i], e);
 }
 
 static int open_dbs(struct store *s, struct err *e)
 {
 	unsigned ro = s->config.read_only ? MDB_RDONLY : 0;
 	MDB_txn *txn;
-	int rc = mdb_txn_begin(s->env, NULL, ro, &txn), r = 0;
+	int rc = mdb_txn_begin(s->env, NULL, ro, &txn), r;
 
 	if (rc != 0)
 		return store_error(s, rc, "opening", e);
-	for (size_t i = 0; i < STORE_DBS && r == 0; i++)
-		r = store_error(s,
-		    mdb_dbi_open(
-		        txn, db_names[i], s->config.read_only ? 0 : MDB_CREATE, &s->dbi[i]),
-		    db_names[i], e);
-	if (r == 0)
+	if ((r = open_db(s, txn, STORE_META, e)) == 0)
 		r = check_schema(s, txn, e);
+	for (size_t i = 0; i < STORE_DBS && r == 0; i++)
+		r = open_db(s, txn, i, e);
 	if (r < 0) {
 		mdb_txn_abort(txn);
 		return r;
 	}
 	return store_error(s, mdb_txn_commit(txn), "opening", e);
+}
+
+uint32_t store_schema(const struct store *s)
+{
+	return s->schema;
+}
+
+int store_set_schema(struct store *s, uint32_t schema, struct err *e)
+{
+	int r = put_schema(s, s->txn, schema, e);
+
+	if (r == 0)
+		s->schema = schema;
+	return r;
 }
 
 /* LMDB makes the lock file even for a reader, who may be root: then the core could not open it. One
@@ -146,7 +177,7 @@ int store_reopen(struct store *s, struct err *e)
 		s->env = NULL;
 		return store_error(s, rc, "opening", e);
 	}
-	if ((rc = mdb_env_set_mapsize(s->env, s->config.map_size)) != 0 ||
+	if ((rc = mdb_env_set_mapsize(s->env, store_reserve_map(s))) != 0 ||
 	    (rc = mdb_env_set_maxdbs(s->env, STORE_DBS)) != 0 ||
 	    (rc = mdb_env_open(s->env, path, flags, 0600)) != 0) {
 		close_env(s);
@@ -200,6 +231,8 @@ int store_open(int dirfd, const struct store_config *c, struct store **ret, stru
 		store_close(s);
 		return r;
 	}
+	if (!s->config.read_only)
+		store_reserve_open(s);
 	*ret = s;
 	return 0;
 }
@@ -351,6 +384,43 @@ int store_walk(struct store *s, enum store_db db, const void *from, size_t flen,
 	return r;
 }
 
+static int before(MDB_cursor *cursor, MDB_val *k, MDB_val *v, const MDB_val *most)
+{
+	int rc = mdb_cursor_get(cursor, k, v, MDB_SET_RANGE);
+
+	if (rc == MDB_NOTFOUND)
+		return mdb_cursor_get(cursor, k, v, MDB_LAST);
+	if (rc == 0 &&
+	    (k->mv_size != most->mv_size || memcmp(k->mv_data, most->mv_data, most->mv_size) != 0))
+		return mdb_cursor_get(cursor, k, v, MDB_PREV);
+	return rc;
+}
+
+int store_before(struct store *s, enum store_db db, const void *key, size_t klen,
+    struct buf *ret_key, struct buf *ret_value)
+{
+	MDB_val most = val(key, klen), k = most, v;
+	MDB_cursor *cursor;
+	MDB_txn *txn;
+	int r = begin_read(s, &txn), rc;
+
+	if (r < 0)
+		return r;
+	if ((rc = mdb_cursor_open(txn, s->dbi[db], &cursor)) != 0) {
+		mdb_txn_abort(txn);
+		return store_error(s, rc, "", NULL);
+	}
+	if ((r = store_error(s, before(cursor, &k, &v, &most), "", NULL)) == 0) {
+		buf_put(ret_key, k.mv_data, k.mv_size);
+		buf_put(ret_value, v.mv_data, v.mv_size);
+		if ((r = buf_status(ret_key)) == 0)
+			r = buf_status(ret_value);
+	}
+	mdb_cursor_close(cursor);
+	mdb_txn_abort(txn);
+	return r;
+}
+
 int store_reader_check(struct store *s)
 {
 	int dead = 0;
@@ -372,6 +442,8 @@ int store_usage(struct store *s, struct store_usage *ret)
 		return -errno;
 	u.disk_size = (uint64_t)fs.f_blocks * fs.f_frsize;
 	u.disk_free = (uint64_t)fs.f_bavail * fs.f_frsize;
+	u.reserve = s->reserve_disk;
+	u.reserve_taken = s->taken;
 	*ret = u;
 	return 0;
 }

@@ -20,7 +20,7 @@ struct buf;
 struct err;
 struct store;
 
-#define STORE_SCHEMA 1 /* of what is in it; a newer one is refused */
+#define STORE_SCHEMA 2 /* of what is in it; a newer one is refused */
 #define STORE_MAP_DEFAULT                                                                          \
 	(UINT64_C(16) << 30) /* address space only: the file is as large as its content */
 #define STORE_MAP_MIN   (UINT64_C(1) << 20)
@@ -29,26 +29,40 @@ struct store;
 #define STORE_WALK_MAX  4096
 #define STORE_QUEUE_MAX 8192 /* changes waiting for the next commit */
 
+/* What there is and what it means: broker/audit/logs.h. Numbers are big endian; log is u32. */
 enum store_db {
-	STORE_META,        /* "schema" -> u32 big endian */
-	STORE_RECORDS,     /* u64 big endian -> record as hashed */
+	STORE_META,        /* "schema" -> u32; and what belongs to the whole store */
+	STORE_RECORDS_1,   /* schema 1: u64 -> record; empty since */
 	STORE_CONNECTIONS, /* id -> JSON */
 	STORE_SESSIONS,    /* id -> JSON */
 	STORE_LEASES,      /* id -> JSON */
-	STORE_HEADS,       /* "records" -> broker/audit/chain.h */
+	STORE_HEADS,       /* log -> head */
+	STORE_RECORDS,     /* log, u64 number -> record as hashed */
+	STORE_TILES,       /* log, u8 level, u64 index -> hashes */
+	STORE_CHECKPOINTS, /* log, u64 size -> note */
+	STORE_EPOCHS,      /* log, u64 epoch -> note */
+	STORE_LOGS,        /* log -> JSON */
+	STORE_PRIVATE,     /* broker/audit/private.h */
 	STORE_DBS
 };
 
 struct store_config {
 	uint64_t map_size; /* 0: STORE_MAP_DEFAULT */
+	uint64_t reserve;  /* 0: STORE_RESERVE_DEFAULT, less for a small map or disk */
 	bool read_only;    /* for the offline verifier: nothing is created or migrated */
 };
 
 /* dirfd (kept as a duplicate) is the directory that holds data.mdb. The caller owns *ret. -EPROTO:
- * made by a newer Postern; -EUCLEAN: damaged; -ENOENT: none there (read only). */
+ * made by a newer Postern, or read only and made by an older one; -EUCLEAN: damaged; -ENOENT: none
+ * there (read only). */
 int store_open(int dirfd, const struct store_config *c, struct store **ret, struct err *e);
 void store_close(
     struct store *s); /* an open transaction is aborted, the queue dropped; NULL is fine */
+
+/* What the content is written in: STORE_SCHEMA, or less for one of an older Postern that somebody
+ * who knows its content still has to migrate, and then says so (inside a transaction). */
+uint32_t store_schema(const struct store *s);
+int store_set_schema(struct store *s, uint32_t schema, struct err *e);
 
 /* One write transaction at a time. store_put() replaces; store_del() of what is not there is 0.
  * After an error of put or del the caller aborts. store_commit() first applies the queue; when it
@@ -63,6 +77,8 @@ void store_abort(struct store *s);
 /* Changes that ride along with the next commit, the newest for a key winning. value NULL: delete.
  * -ENOBUFS beyond STORE_QUEUE_MAX keys. dirty() is called so that somebody commits soon. */
 int store_later(struct store *s, enum store_db db, const char *key, const void *value, size_t len);
+int store_later_key(
+    struct store *s, enum store_db db, const void *key, size_t klen, const void *value, size_t len);
 void store_on_later(struct store *s, void (*dirty)(void *arg), void *arg);
 bool store_waiting(const struct store *s);
 
@@ -74,14 +90,31 @@ int store_get(struct store *s, enum store_db db, const void *key, size_t klen, s
 typedef int (*store_fn)(const void *key, size_t klen, const void *value, size_t len, void *arg);
 int store_walk(struct store *s, enum store_db db, const void *from, size_t flen, size_t max,
     store_fn fn, void *arg);
+/* Appends key and value of the last entry whose key is at most this one; -ENOENT. */
+int store_before(struct store *s, enum store_db db, const void *key, size_t klen,
+    struct buf *ret_key, struct buf *ret_value);
 /* Forgets readers that died: at start and every minute. */
 int store_reader_check(struct store *s);
 
 struct store_usage {
 	uint64_t map_size, map_used, disk_size,
-	    disk_free; /* bytes; the disk is the file system's */
+	    disk_free;    /* bytes; the disk is the file system's */
+	uint64_t reserve; /* bytes kept back on the disk */
+	bool reserve_taken;
 };
 int store_usage(struct store *s, struct store_usage *ret);
+
+/*
+ * Room for what has to be written when there is none: a preallocated file beside the data, and as
+ * much of the map beyond map_size. take() gives both to the data: what is written from then on eats
+ * of it. give() keeps them back again once there is room enough, else -ENOSPC. No transaction may
+ * be under way.
+ */
+#define STORE_RESERVE_DEFAULT (UINT64_C(16) << 20)
+#define STORE_RESERVE_FILE    "reserve"
+int store_reserve_take(struct store *s, struct err *e);
+int store_reserve_give(struct store *s);
+bool store_reserve_taken(const struct store *s);
 /* The data file's descriptor, borrowed: for tests of its flags. */
 int store_fd(const struct store *s);
 

@@ -23,6 +23,9 @@ struct store {
 	MDB_env *env; /* NULL: a commit has failed, to be opened again */
 	MDB_dbi dbi[STORE_DBS];
 	MDB_txn *txn;
+	uint32_t schema;
+	uint64_t reserve, reserve_disk; /* bytes of the map and of the file */
+	bool taken;
 	struct queued *queue, **queue_end;
 	size_t nqueued;
 	void (*dirty)(void *arg);
@@ -32,6 +35,10 @@ struct store {
 /* 0 or -errno, and what it means for the operator. */
 int store_error(const struct store *s, int rc, const char *what, struct err *e);
 int store_reopen(struct store *s, struct err *e);
+
+/* After the environment is open. That there is no room for a reserve is no error. */
+void store_reserve_open(struct store *s);
+uint64_t store_reserve_map(const struct store *s); /* the map's size now */
 
 int store_queue_apply(struct store *s, struct err *e);
 void store_queue_clear(struct store *s);

@@ -6,7 +6,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import hashlib, json, os, re, time
 
-from postern import Postern, close_all, run, until
+from postern import Postern, close_all, in_sequence, run, until
 from tap import main, rule
 
 
@@ -41,8 +41,7 @@ def a_sessions_life_is_on_record_in_order(p):
     for a, b in zip(EXPECTED, EXPECTED[1:]):
         assert a in order and b in order and order.index(a) < order.index(b), (a, b, order)
     whole = p.records()
-    seqs = [x["seq"] for x in whole]
-    assert seqs == list(range(1, len(seqs) + 1))
+    assert in_sequence(whole) and {"host", "demo"} <= {x["log"] for x in whole}
     assert [x["time"] for x in whole] == sorted(x["time"] for x in whole)
     # the connection and its grant come before the session
     first = whole.index(mine[0])
@@ -124,13 +123,29 @@ def exported(p):
 
 @rule
 def the_chain_can_be_checked_without_our_code(p):
-    prev = "0" * 64
+    logs = {}
     lines = exported(p)
     assert len(lines) > 10
-    for i, line in enumerate(lines, 1):
+    for line in lines:
         o = json.loads(line)
-        assert o["seq"] == i and o["prev"] == prev, (i, o)
-        prev = hashlib.sha256(line.rstrip(b"\n")).hexdigest()
+        n, prev = logs.get(o["log"], (0, "0" * 64))
+        assert o["v"] == 2 and o["seq"] == n + 1 and o["prev"] == prev, (n, o)
+        assert o["type_uid"] == o["class_uid"] * 100 + o["activity_id"]
+        assert o["log"] == (o["tenant"] or "host")
+        logs[o["log"]] = o["seq"], hashlib.sha256(b"\0" + line.rstrip(b"\n")).hexdigest()
+    assert len(logs) > 1
+
+
+@rule
+def who_and_from_where_are_commitments_that_show_opens(p):
+    p.ssh("echo commitment-marker")
+    sid, mine = session_of(p, "commitment-marker")
+    start = [x for x in mine if x["class"] == "session.start"][0]
+    assert start["subject"]["peer"] == "127.0.0.1" and start["subject"]["person"], start
+    person = start["subject"]["person"].encode()
+    raw = [json.loads(x) for x in exported(p) if sid.encode() in x]
+    assert raw and all(x["subject"]["peer"].startswith("c:") for x in raw if "peer" in x["subject"])
+    assert not any(b'"person":"' + person in x for x in exported(p))
 
 
 @rule

@@ -193,7 +193,7 @@ def a_denied_channel_names_its_record(p):
     r = p.ssh("echo in", key=key)
     m = re.fullmatch(r"postern: denied: (.+) \(record (\d+)\)\s*", r.error)
     assert r.code == 254 and m, r
-    record = [x for x in p.records() if x["seq"] == int(m.group(2))]
+    record = [x for x in p.records() if x["log"] == "demo" and x["seq"] == int(m.group(2))]
     assert record and m.group(1) in json.dumps(record[0], ensure_ascii=False), (m.groups(), record)
 
 

@@ -314,6 +314,14 @@ class Postern:
         return parse_records(r.text)
 
 
+def in_sequence(rs):
+    """Each log counts from 1 without a gap."""
+    logs = {}
+    for x in rs:
+        logs.setdefault(x["log"], []).append(x["seq"])
+    return all(s == list(range(1, len(s) + 1)) for s in logs.values())
+
+
 def parse_records(text):
     text = text.strip()
     if not text:

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "broker/audit/chain.h"
+#include "broker/audit/logs.h"
 #include "broker/audit/record.h"
 #include "broker/audit/verify.h"
 #include "broker/store/store.h"
@@ -26,6 +26,7 @@
 #include "tests/support/keygen.h"
 
 #define RECORDS 20
+#define DEMO    1 /* its log */
 
 static const struct store_config config = {.map_size = UINT64_C(1) << 24};
 static struct store *store;
@@ -100,18 +101,18 @@ static void the_core_refuses(const char *want)
 
 static void get(uint64_t seq, struct buf *b)
 {
-	uint8_t key[8];
+	uint8_t key[LOG_KEY_LEN];
 
-	chain_key(seq, key);
+	log_key(DEMO, seq, key);
 	buf_init(b, RECORD_MAX);
 	assert_int_equal(store_get(store, STORE_RECORDS, key, sizeof key, b), 0);
 }
 
 static void put(uint64_t seq, struct buf *b)
 {
-	uint8_t key[8];
+	uint8_t key[LOG_KEY_LEN];
 
-	chain_key(seq, key);
+	log_key(DEMO, seq, key);
 	assert_int_equal(
 	    store_put(store, STORE_RECORDS, key, sizeof key, b->data, b->len, NULL), 0);
 	buf_done(b);
@@ -119,24 +120,28 @@ static void put(uint64_t seq, struct buf *b)
 
 static void drop(uint64_t seq)
 {
-	uint8_t key[8];
+	uint8_t key[LOG_KEY_LEN];
 
-	chain_key(seq, key);
+	log_key(DEMO, seq, key);
 	assert_int_equal(store_del(store, STORE_RECORDS, key, sizeof key, NULL), 0);
 }
 
 static void set_head(uint64_t seq)
 {
-	struct chain_head head = {.seq = seq, .time_ns = clock_wall_ns()};
-	uint8_t packed[CHAIN_HEAD_LEN];
+	struct log_head head = {.seq = seq, .time_ns = clock_wall_ns()};
+	uint8_t packed[LOG_HEAD_MAX], key[4];
 	struct buf b;
 
-	get(seq, &b);
-	digest_sha256(b.data, b.len, head.digest);
-	chain_head_pack(&head, packed);
-	buf_done(&b);
-	assert_int_equal(
-	    store_put(store, STORE_HEADS, "records", 7, packed, sizeof packed, NULL), 0);
+	for (uint64_t i = 1; i <= seq; i++) {
+		get(i, &b);
+		merkle_leaf(b.data, b.len, head.leaf);
+		assert_int_equal(merkle_append(&head.tree, head.leaf), 0);
+		buf_done(&b);
+	}
+	log_number_key(DEMO, key);
+	assert_int_equal(store_put(store, STORE_HEADS, key, sizeof key, packed,
+	                     log_head_pack(&head, packed), NULL),
+	    0);
 }
 
 static void an_untouched_one_is_good(void **state)
@@ -152,7 +157,7 @@ static void a_flipped_bit_shows(void **state)
 
 	(void)state;
 	get(7, &b);
-	b.data[strlen("{\"v\":1,\"seq\":7,\"time\":\"20")] ^= 1;
+	b.data[strlen("{\"v\":2,\"log\":\"demo\",\"seq\":7,\"time\":\"20")] ^= 1;
 	put(7, &b);
 	verifies("record 7 was changed");
 }
@@ -163,7 +168,7 @@ static void a_flipped_bit_in_the_last_shows(void **state)
 
 	(void)state;
 	get(RECORDS, &b);
-	b.data[strlen("{\"v\":1,\"seq\":20,\"time\":\"20")] ^= 1;
+	b.data[strlen("{\"v\":2,\"log\":\"demo\",\"seq\":20,\"time\":\"20")] ^= 1;
 	put(RECORDS, &b);
 	verifies("record 20 was changed");
 	the_core_refuses("does not match the log's head");
@@ -201,8 +206,9 @@ static void swapped_records_show(void **state)
 
 static void records_that_do_not_count_show(void **state)
 {
-	static const char *const keys[] = {"\0\0\0\0\0\0\0", "\0\0\0\0\0\0\0\5x", "\377"};
-	static const size_t lens[] = {8, 9, 1};
+	static const char *const keys[] = {"\0\0\0\1\0\0\0\0\0\0\0", "\0\0\0\1\0\0\0\0\0\0\0\5x",
+	    "\377", "\0\0\0\2\0\0\0\0\0\0\0\1", "\0\0\0\0\0\0\0\0\0\0\0\1"};
+	static const size_t lens[] = {12, 13, 1, 12, 12};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
@@ -230,8 +236,11 @@ static void a_head_set_back_stops_the_core(void **state)
 
 static void a_lost_head_stops_the_core(void **state)
 {
+	uint8_t key[4];
+
 	(void)state;
-	assert_int_equal(store_del(store, STORE_HEADS, "records", 7, NULL), 0);
+	log_number_key(DEMO, key);
+	assert_int_equal(store_del(store, STORE_HEADS, key, sizeof key, NULL), 0);
 	verifies("record 1 is newer than the log's head");
 	the_core_refuses("records behind the newest, 0");
 }

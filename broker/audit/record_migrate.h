@@ -1,0 +1,16 @@
+/*
+ * A store of schema 1 (one chain, of records of v 1) becomes one of schema 2: its records are the
+ * first of the host's log, as they are, and leaves of its tree. In steps of bounded transactions;
+ * one that was interrupted goes on where it was.
+ */
+#ifndef POSTERN_AUDIT_RECORD_MIGRATE_H
+#define POSTERN_AUDIT_RECORD_MIGRATE_H
+
+struct err;
+struct store;
+
+/* 0 (also when there is nothing to do), -EUCLEAN: the old chain does not hold; nothing has been
+ * changed then. */
+int record_migrate(struct store *s, struct err *e);
+
+#endif
