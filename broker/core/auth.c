@@ -19,7 +19,7 @@ static bool has_room(struct conn *k, struct authorize_answer *a)
 {
 	char why[CORE_REASON_MAX];
 
-	if (!core_clock_ok(k->core, why, sizeof why)) {
+	if (!core_may_start(k->core, why, sizeof why)) {
 		say(a, true, why);
 		return false;
 	}

@@ -8,11 +8,13 @@
 
 #include "broker/core/config.h"
 #include "broker/core/conn.h"
+#include "broker/core/core_seal.h"
 #include "broker/core/ctl_sessions.h"
 #include "broker/core/decide.h"
 #include "broker/core/handlers.h"
 #include "broker/core/lease.h"
 #include "broker/core/question.h"
+#include "broker/core/seal.h"
 #include "broker/core/session.h"
 #include "broker/store/store.h"
 #include "creds/provider.h"
@@ -73,6 +75,11 @@ bool core_clock_ok(struct core *c, char *why, size_t size)
 	return false;
 }
 
+bool core_may_start(struct core *c, char *why, size_t size)
+{
+	return core_clock_ok(c, why, size) && (!c->seal || seal_ok(c->seal, why, size));
+}
+
 void core_keep(struct core *c, const char *kind, const char *id, int fd)
 {
 	char name[64];
@@ -109,6 +116,8 @@ void core_link(struct core *c, const char *role, int fd)
 	*at = peer_new(c, fd, cls, NULL);
 	if (*at && at == &c->spawn)
 		spawn_linked(c);
+	if (*at && at == &c->signer && c->seal)
+		seal_linked(c->seal);
 }
 
 /* ---- once a turn, once a minute ---- */
@@ -147,6 +156,14 @@ static void on_minute(struct loop *l, void *arg)
 
 /* ---- the end ---- */
 
+static void on_sealed(void *arg)
+{
+	struct core *c = arg;
+
+	(void)c->log->ops->flush(c->log);
+	loop_stop(c->loop);
+}
+
 void core_quit(struct core *c)
 {
 	struct utsname u;
@@ -159,7 +176,10 @@ void core_quit(struct core *c)
 	(void)note(c, "host.stop", NULL, NULL,
 	    json_pack("{s:i, s:s}", "status", c->status, "kernel", u.release));
 	(void)c->log->ops->flush(c->log);
-	loop_stop(c->loop);
+	if (c->seal)
+		seal_finish(c->seal, on_sealed, c);
+	else
+		loop_stop(c->loop);
 }
 
 static void on_stop_late(struct loop *l, void *arg)
@@ -190,6 +210,8 @@ static int setup(struct core *c, const struct core_options *o)
 	c->decider = o->decider ? o->decider : decide_grant_new();
 	c->jwt = provider_jwt_new(signer_ask, c);
 	if (!c->reap || !c->minute || !c->decider || !c->jwt)
+		return -ENOMEM;
+	if (core_seal_start(c) < 0)
 		return -ENOMEM;
 	c->supervisor = peer_new(c, o->supervisor_fd, &class_supervisor, NULL);
 	return c->supervisor ? 0 : -ENOMEM;
@@ -273,6 +295,7 @@ void core_free(struct core *c)
 	}
 	loop_remove(c->reap);
 	loop_remove(c->minute);
+	seal_free(c->seal);
 	if (c->jwt)
 		c->jwt->ops->free(c->jwt);
 	if (c->decider)

@@ -26,6 +26,7 @@ struct loop;
 struct loop_source;
 struct peer;
 struct provider;
+struct seal;
 struct store;
 
 #define CORE_CONNS_MAX   4096
@@ -76,6 +77,7 @@ struct core {
 	char instance[64];
 	struct decider *decider;
 	struct provider *jwt;
+	struct seal *seal; /* NULL: no store, nothing to seal */
 
 	struct peer *supervisor, *spawn, *signer, *listener;
 	struct peer *peers, *dead;
@@ -106,6 +108,8 @@ int64_t core_now_s(struct core *c);
 /* Whether the clock may be trusted for something new; the first time it may not, that is recorded.
  */
 bool core_clock_ok(struct core *c, char *why, size_t size);
+/* Whether anything new may start: the clock is good, and the store is the one that was sealed. */
+bool core_may_start(struct core *c, char *why, size_t size);
 /* Has the supervisor keep, or forget, a descriptor for us. */
 void core_keep(struct core *c, const char *kind, const char *id, int fd);
 void core_forget(struct core *c, const char *kind, const char *id);

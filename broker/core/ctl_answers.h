@@ -9,6 +9,8 @@
  *    "host": {...},                                                         as probe.answer
  *    "disk": {"map_size","map_used","disk_size","disk_free"},
  *    "log": {"size","newest": time, "clock": "good" | "behind by N s"},
+ *    "seal": null | {"origin","epoch","state": "good" or why not,"accepted": a rollback, by an
+ * operator, "logs": [{"log","size","sealed","state","epoch","sealed_s": seconds ago}],"more"},
  *    "config": {"digest","loaded": time},
  *    "tenants": [{"name","cas":[fingerprint],"roles":[name],"sessions": live,"limit"}],
  *    "connections": open, "sessions": live, "sessions_limit"}
@@ -21,6 +23,8 @@
  * [{"channel","kind","command","pty","started"}],"totals": {...}} ctl.kill     ->
  * {"session","state"}     after its end was recorded and ordered ctl.reload   ->
  * {"digest","tenants","templates"} ctl.clock    -> {"clock"} ctl.jwks     -> {"jwks": {...}}
+ *
+ * ctl.epoch -> {"epoch"}  ctl.rollback -> {"accepted"}  ctl.keys -> broker/core/seal.h
  *
  * ctl.error codes: 1 refused or failed, 2 not understood, 3 no such thing, 4 not permitted, 5 the
  * configuration is wrong.

@@ -7,6 +7,7 @@
 
 #include "broker/core/config.h"
 #include "broker/core/conn.h"
+#include "broker/core/core_seal.h"
 #include "broker/core/ctl_answers.h"
 #include "broker/core/ctl_jwks.h"
 #include "broker/core/ctl_log.h"
@@ -174,6 +175,30 @@ static int on_clock(struct peer *p, struct msg *m, struct err *e)
 	return 0;
 }
 
+static int on_epoch(struct peer *p, struct msg *m, struct err *e)
+{
+	(void)e;
+	ctl_record(p, m);
+	ctl_seal_epoch(p, m->id);
+	return 0;
+}
+
+static int on_rollback(struct peer *p, struct msg *m, struct err *e)
+{
+	(void)e;
+	ctl_record(p, m);
+	ctl_seal_accept(p, m->id);
+	return 0;
+}
+
+static int on_keys(struct peer *p, struct msg *m, struct err *e)
+{
+	(void)e;
+	ctl_record(p, m);
+	ctl_seal_keys(p, m->id);
+	return 0;
+}
+
 static int on_jwks(struct peer *p, struct msg *m, struct err *e)
 {
 	const char *tenant = msg_str(m, "tenant");
@@ -194,6 +219,9 @@ static const struct peer_handler handlers[] = {
     {"ctl.kill", on_kill},
     {"ctl.reload", on_reload},
     {"ctl.clock", on_clock},
+    {"ctl.epoch", on_epoch},
+    {"ctl.rollback", on_rollback},
+    {"ctl.keys", on_keys},
     {"ctl.jwks", on_jwks},
     {"ctl.records", ctl_log_records},
     {"ctl.logs", ctl_log_list},

@@ -7,12 +7,13 @@
 #include "broker/core/core.h"
 #include "broker/core/ctl_answers.h"
 #include "broker/core/ctl_jwks.h"
+#include "broker/core/seal.h"
 #include "creds/provider.h"
 #include "lib/err.h"
 #include "lib/msg.h"
 
 /*
- * The signer: tokens for leases, and the public keys for whoever checks them.
+ * The signer: tokens for leases, the public keys for whoever checks them, and seals of the logs.
  */
 
 int signer_ask(void *core, json_t *body, uint64_t *ret_id)
@@ -45,12 +46,21 @@ static int on_jwks(struct peer *p, struct msg *m, struct err *e)
 	return 0;
 }
 
+static int on_seal(struct peer *p, struct msg *m, struct err *e)
+{
+	(void)e;
+	if (p->core->seal)
+		(void)seal_answer(p->core->seal, m);
+	return 0;
+}
+
 static int on_refused(struct peer *p, struct msg *m, struct err *e)
 {
 	const char *reason = msg_str(m, "reason");
 
 	(void)e;
-	if (!provider_jwt_answer(p->core->jwt, m->id, NULL, reason))
+	if (!provider_jwt_answer(p->core->jwt, m->id, NULL, reason) &&
+	    !(p->core->seal && seal_answer(p->core->seal, m)))
 		ctl_jwks_told(p->core, m->id, NULL, reason);
 	return 0;
 }
@@ -62,11 +72,17 @@ static void gone(struct peer *p)
 	p->core->signer = NULL;
 	provider_jwt_lost(p->core->jwt);
 	ctl_jwks_lost(p->core);
+	if (p->core->seal)
+		seal_lost(p->core->seal);
 }
 
 static const struct peer_handler handlers[] = {
     {"jwt.signed", on_signed},
     {"jwks.tell", on_jwks},
+    {"seal.keys.tell", on_seal},
+    {"checkpoint.signed", on_seal},
+    {"epoch.noted", on_seal},
+    {"epoch.turned", on_seal},
     {"sign.refused", on_refused},
     {NULL, NULL},
 };

@@ -7,6 +7,7 @@
 
 #include "broker/core/config.h"
 #include "broker/core/conn.h"
+#include "broker/core/core_seal.h"
 #include "broker/core/exec.h"
 #include "broker/core/lease.h"
 #include "broker/core/peer.h"
@@ -83,7 +84,7 @@ struct session *session_new(struct conn *k, char *why, size_t size)
 		(void)snprintf(why, size, "the configuration is wrong, so nothing new starts");
 		return NULL;
 	}
-	if (!core_clock_ok(c, why, size) || !within_quotas(c, &k->grant, why, size))
+	if (!core_may_start(c, why, size) || !within_quotas(c, &k->grant, why, size))
 		return NULL;
 	t = config_template(c->config, k->grant.template_name);
 	if (!t) {
@@ -238,7 +239,7 @@ static void close_session(struct session *s, const char *reason, json_t *totals)
 	(void)json_object_set_new(totals, "lasted_ms",
 	    json_integer((json_int_t)((clock_wall_ns() - s->started_ns) / 1000000)));
 	session_save(s);
-	(void)note(c, "session.end", s->grant.tenant, session_subject(s),
+	core_seal_after(c, "session.end", s->grant.tenant, session_subject(s),
 	    json_pack("{s:s, s:s, s:o}", "reason", s->reason, "spawn", reason, "totals", totals));
 	core_forget(c, "init", s->id);
 	if (s->conn) {

@@ -7,6 +7,8 @@
 
 /* broker/core/ctl_answers.h has the shape. */
 
+#define SEAL_TEXT 300
+
 static json_int_t number(const json_t *o, const char *key)
 {
 	return json_integer_value(json_object_get(o, key));
@@ -80,6 +82,41 @@ static void disk_and_log(const json_t *data)
 	field_print(stdout, "clock", json_text(log, "clock", clock, sizeof clock));
 }
 
+static void seals(const json_t *data)
+{
+	static const char *const columns[] = {
+	    "LOG", "SIZE", "SEALED", "EPOCH", "AGO", "STATE", NULL};
+	cleanup_table struct table *t = table_new(columns);
+	json_t *seal = json_object_get(data, "seal"), *o;
+	char text[512], state[SEAL_TEXT], origin[256];
+	size_t i;
+
+	if (!t || !json_is_object(seal))
+		return;
+	(void)snprintf(text, sizeof text, "%s, epoch %lld",
+	    json_text(seal, "origin", origin, sizeof origin), (long long)number(seal, "epoch"));
+	(void)putchar('\n');
+	field_print(stdout, "logs of", text);
+	(void)snprintf(text, sizeof text, "%s%s", json_text(seal, "state", state, sizeof state),
+	    json_is_true(json_object_get(seal, "accepted")) ? " (accepted)" : "");
+	field_print(stdout, "seals", text);
+	json_array_foreach(json_object_get(seal, "logs"), i, o)
+	{
+		char name[64], size[24], sealed[24], epoch[24], ago[32] = "-";
+
+		if (json_object_get(o, "sealed_s"))
+			span_text(ago, sizeof ago, number(o, "sealed_s"));
+		table_row(
+		    t, (const char *[]){json_text(o, "log", name, sizeof name),
+		           json_text(o, "size", size, sizeof size),
+		           json_text(o, "sealed", sealed, sizeof sealed),
+		           json_object_get(o, "epoch") ? json_text(o, "epoch", epoch, sizeof epoch)
+		                                       : "-",
+		           ago, json_text(o, "state", state, sizeof state)});
+	}
+	table_print(t, stdout);
+}
+
 static void tenants(const json_t *data)
 {
 	static const char *const columns[] = {"TENANT", "SESSIONS", "ROLES", "CA", NULL};
@@ -126,5 +163,6 @@ int ctl_status(struct ctl *c)
 	processes(data);
 	object("host", json_object_get(data, "host"));
 	tenants(data);
+	seals(data);
 	return EXIT_OK;
 }

@@ -309,6 +309,8 @@ void rig_ready(struct rig *r)
 	rig_expect(r->spawn, "sandbox.list", NULL);
 	rig_expect(r->spawn, "template.prepare", NULL);
 	rig_expect(r->spawn, "sandbox.list", NULL);
+	if (r->store) /* what it asks of a new signer; not answered, so nothing is sealed */
+		rig_expect(r->signer, "seal.keys", NULL);
 }
 
 void rig_stop(struct rig *r)

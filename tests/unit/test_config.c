@@ -49,6 +49,37 @@ static void reads_the_host_file(void **state)
 	config_free(c);
 }
 
+static void reads_when_logs_are_sealed(void **state)
+{
+	static const char *const bad[] = {"checkpoint: 2h", "epoch: 5m", "epoch: 31d", "origin: ''",
+	    "origin: \"a b\"", "origin: a+b", "origin: [a]", "seals: 1"};
+	const struct config_dir *f = *state;
+	struct config *c;
+	char text[300];
+
+	config_dir_put(f, "postern.yaml", "listen: 127.0.0.1:22\n");
+	c = config_dir_accepted(f);
+	assert_int_equal(c->host.checkpoint_s, 10);
+	assert_int_equal(c->host.epoch_s, 86400);
+	assert_string_equal(c->host.origin, "");
+	config_free(c);
+	config_dir_put(f, "postern.yaml",
+	    "log: {checkpoint: 30s, epoch: 7d, origin: log.example.com/gate-1}\n");
+	c = config_dir_accepted(f);
+	assert_int_equal(c->host.checkpoint_s, 30);
+	assert_int_equal(c->host.epoch_s, 7 * 86400);
+	assert_string_equal(c->host.origin, "log.example.com/gate-1");
+	config_free(c);
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		(void)snprintf(text, sizeof text, "log:\n  %s\n", bad[i]);
+		config_dir_put(f, "postern.yaml", text);
+		config_dir_refused(f, "postern.yaml:2", "");
+	}
+	(void)snprintf(text, sizeof text, "log:\n  origin: %0*d\n", HOST_ORIGIN_MAX + 1, 0);
+	config_dir_put(f, "postern.yaml", text);
+	config_dir_refused(f, "postern.yaml:2", "origin");
+}
+
 static void refuses_what_the_host_file_must_not_say(void **state)
 {
 	const struct config_dir *f = *state;
@@ -172,6 +203,8 @@ static void says_what_was_understood(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(
+	        reads_when_logs_are_sealed, config_dir_setup, config_dir_teardown),
 	    cmocka_unit_test_setup_teardown(
 	        an_empty_directory_has_defaults, config_dir_setup, config_dir_teardown),
 	    cmocka_unit_test_setup_teardown(
