@@ -100,15 +100,15 @@ static void literal(struct scan *s, const char *want, size_t len)
 /* Up to the quote mark. Of these texts none has anything to escape. */
 static const char *string(struct scan *s, size_t max, size_t *ret_len)
 {
-	const char *from = s->at;
+	size_t left = (size_t)(s->end - s->at), most = left < max + 1 ? left : max + 1;
+	const char *from = s->at, *end = s->bad ? NULL : memchr(from, '"', most);
 
-	while (!s->bad && s->at < s->end && *s->at != '"') {
-		if (*s->at == '\\' || (size_t)(s->at - from) == max)
-			s->bad = true;
-		s->at++;
+	if (!end || memchr(from, '\\', (size_t)(end - from))) {
+		s->bad = true;
+		end = from;
 	}
-	*ret_len = (size_t)(s->at - from);
-	LITERAL(s, "\"");
+	*ret_len = (size_t)(end - from);
+	s->at = s->bad ? from : end + 1;
 	return from;
 }
 
@@ -124,14 +124,30 @@ static uint64_t number(struct scan *s)
 	return n;
 }
 
+/* Below 0x20 in any of eight bytes: their high bits. */
+static uint64_t controls(const char *data)
+{
+	const uint64_t high = UINT64_C(0x8080808080808080), space = UINT64_C(0x2020202020202020);
+	uint64_t word;
+
+	memcpy(&word, data, sizeof word);
+	/* without borrows between bytes, since the high bit is set first */
+	return ~(((word | high) - space) | word) & high;
+}
+
 /* One line, whatever is in it. */
 static bool printable(const char *data, size_t len)
 {
-	unsigned control = 0;
+	uint64_t any = 0;
+	size_t i = 0;
 
-	for (size_t i = 0; i < len; i++)
-		control |= (unsigned char)data[i] < 0x20;
-	return !control;
+	for (; i + 32 <= len; i += 32)
+		any |= controls(data + i) | controls(data + i + 8) | controls(data + i + 16) |
+		       controls(data + i + 24);
+	for (; i < len; i++)
+		if ((unsigned char)data[i] < 0x20)
+			return false;
+	return any == 0;
 }
 
 static int read_2(const char *data, size_t len, struct envelope *ret)

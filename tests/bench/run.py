@@ -170,10 +170,25 @@ def sandbox_rows():
             rows.append(o)
 
 
+def log_rows():
+    """The log beside bare LMDB and bare hashes."""
+    tool = os.path.join(BUILD, "tests/bench/bench_log")
+    if not os.path.exists(tool):
+        raise AssertionError(f"{tool} is not built")
+    r = run([tool], timeout=300)
+    assert r.code == 0, r
+    for line in r.text.splitlines():
+        o = json.loads(line)
+        o["peer_name"] = o.pop("command")
+        notes.append((o["name"], [tool]))
+        rows.append(o)
+
+
 def met(o):
     if not o.get("goal"):
         return ""
-    return "met" if o["ratio"] <= float(o["goal"].lstrip("<= ")) else "MISSED"
+    goal = float(o["goal"].lstrip("<>= "))
+    return "met" if (o["ratio"] >= goal if o["goal"].startswith(">") else o["ratio"] <= goal) else "MISSED"
 
 
 def show():
@@ -204,10 +219,11 @@ def main():
         finally:
             sshd.close()
         p.stop()
-    try:
-        sandbox_rows()
-    except (AssertionError, OSError) as e:
-        failed.append(f"sandbox_rows: {e}")
+    for f in (sandbox_rows, log_rows):
+        try:
+            f()
+        except (AssertionError, OSError) as e:
+            failed.append(f"{f.__name__}: {e}")
     with open(os.path.join(BUILD, "bench.jsonl"), "w") as f:
         for o in rows:
             f.write(json.dumps(o) + "\n")

@@ -140,6 +140,32 @@ static void finds_what_is_missing_or_out_of_place(void **state)
 	assert_int_equal(verify_record(&v, 1, c->record[2].data, c->record[2].len, &e), -EBADMSG);
 }
 
+static void a_record_is_one_line(void **state)
+{
+	struct chain *c = *state;
+
+	/* anywhere in subject and body, where nothing else is looked at; a good byte there is for
+	 * the hash */
+	char *from =
+	    strstr(buf_cstr(&c->record[2]) ? (char *)c->record[2].data : "", "\"subject\"");
+	char *to = strstr(from, ",\"prev\"");
+
+	for (char *p = from + 12; p < to - 1; p++)
+		for (int bad = 0; bad < 0x100; bad += 0x1f) {
+			char was = *p;
+			struct verify v;
+
+			verify_init(&v);
+			assert_int_equal(
+			    verify_record(&v, 1, c->record[1].data, c->record[1].len, NULL), 0);
+			*p = (char)bad;
+			assert_int_equal(
+			    verify_record(&v, 2, c->record[2].data, c->record[2].len, NULL),
+			    bad < 0x20 ? -EBADMSG : 0);
+			*p = was;
+		}
+}
+
 static void compares_with_the_head(void **state)
 {
 	struct chain *c = *state;
@@ -245,6 +271,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(finds_every_changed_byte, setup, teardown),
 	    cmocka_unit_test_setup_teardown(finds_a_cut_record, setup, teardown),
 	    cmocka_unit_test_setup_teardown(finds_what_is_missing_or_out_of_place, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_record_is_one_line, setup, teardown),
 	    cmocka_unit_test_setup_teardown(compares_with_the_head, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 	        begins_in_the_middle_from_a_trusted_digest, setup, teardown),
