@@ -159,9 +159,9 @@ json_t *ctl_session(struct core *c, const char *id)
 	cleanup_buf struct buf b;
 	json_t *o;
 
+	buf_init(&b, STORE_VALUE_MAX);
 	if (s)
 		return live(s);
-	buf_init(&b, STORE_VALUE_MAX);
 	if (!c->store || strlen(id) == 0 || strlen(id) > CORE_ID_MAX ||
 	    store_get(c->store, STORE_SESSIONS, id, strlen(id), &b) < 0)
 		return NULL;

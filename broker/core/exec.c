@@ -413,10 +413,10 @@ int exec_signal(struct conn *k, struct peer *p, struct msg *m)
 	int signo = command_signal(msg_str(m, "signal"));
 	cleanup_buf struct buf b;
 
+	buf_init(&b, INIT_REQUEST_MAX);
 	/* it may have ended meanwhile; an unknown signal is the client's fault (RFC 4254 6.9) */
 	if (!ch || ch->state != CHANNEL_RUNNING || !ch->session || signo == 0)
 		return 0;
-	buf_init(&b, INIT_REQUEST_MAX);
 	init_put_signal(&b, ch->init_id, (uint32_t)signo);
 	if (buf_status(&b) == 0)
 		(void)session_request(ch->session, &b, NULL, 0);

@@ -178,9 +178,9 @@ static int on_event(struct peer *p, struct msg *m, struct err *e)
 	char shown[512] = "";
 
 	(void)e;
+	buf_init(&detail, 256);
 	if (k->events++ >= CONN_EVENTS_MAX)
 		return 0;
-	buf_init(&detail, 256);
 	if (msg_bytes(m, "detail", &detail) == 0)
 		str_escape(shown, sizeof shown, detail.data, detail.len);
 	return note(k->core, "conn.event", k->grant.tenant, conn_subject(k),
