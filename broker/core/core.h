@@ -91,6 +91,8 @@ struct core {
 	uint64_t serial;
 	int64_t rude_ns;       /* peer_rude(): since when */
 	unsigned rude, unsaid; /* what was recorded since, and what was not */
+	int64_t strange_ns;    /* handle_run.c: since when */
+	unsigned strange;      /* messages of strangers that were read since */
 	bool clock_bad;        /* said so already */
 	bool ready, stopping, quit;
 	int status; /* for main(): the exit status once the loop has stopped */

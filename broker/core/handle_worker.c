@@ -22,12 +22,13 @@
 
 /* The listener tells us of a client before its worker can speak; so what the worker says is read
  * after what the listener has said. */
-static void before(struct peer *p)
+static bool before(struct peer *p)
 {
 	const struct conn *k = p->owner;
 
 	if (k && k->state == CONN_SPARE && p->core->listener)
 		peer_pump(p->core->listener);
+	return true;
 }
 
 static void gone(struct peer *p)
