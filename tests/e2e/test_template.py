@@ -128,5 +128,15 @@ def roots_that_cannot_be_are_refused_by_check(p):
     assert p.postern("check").code == 0
 
 
+@rule
+def a_root_that_is_not_there_is_a_warning(p):
+    path = f"{p.state}/etc/templates/gone.yaml"
+    with open(path, "w") as f:
+        f.write("root: /nonexistent/root\n")
+    r = p.postern("check")
+    os.unlink(path)
+    assert r.code == 0 and b"warning  template gone" in r.out, r
+
+
 if __name__ == "__main__":
     main(rooted)
