@@ -14,6 +14,7 @@
 #include "broker/core/core.h"
 #include "broker/core/grant.h"
 #include "broker/core/lifecycle.h"
+#include "broker/core/rate.h"
 
 struct peer;
 struct session;
@@ -21,6 +22,8 @@ struct session;
 #define CONN_FAILURES_MAX 6 /* refused attempts; then nothing is judged any more */
 #define CONN_EVENTS_MAX   64
 #define CONN_USER_MAX     256
+#define CONN_EXEC_RATE    100 /* commands a second, after a burst */
+#define CONN_EXEC_BURST   1000
 
 enum conn_route { ROUTE_SSH, ROUTE_SSHD };
 
@@ -56,6 +59,7 @@ struct conn {
 	bool user_fixed, asking, restored, quiet;
 	uint64_t asking_id; /* route sshd: the login's question */
 	unsigned failures, events;
+	struct rate rate;   /* of channel.exec */
 	struct grant grant; /* in CONN_OPEN */
 	int64_t started_ns, ends_boot_ns;
 	struct loop_source *timer;

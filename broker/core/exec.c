@@ -15,6 +15,7 @@
 #include "broker/core/session.h"
 #include "broker/init/proto.h"
 #include "lib/buf.h"
+#include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/msg.h"
 #include "lib/str.h"
@@ -385,6 +386,13 @@ int exec_ask(struct conn *k, struct peer *p, struct msg *m, struct err *e)
 
 	if (channel_find(k, p, id))
 		return err_set(e, -EPROTO, "channel.exec: channel %u is in use", id);
+	if (!rate_take(&k->rate, clock_mono_ns(), CONN_EXEC_RATE, CONN_EXEC_BURST)) {
+		/* not recorded: that is what the limit is for */
+		(void)peer_send(p, "channel.denied", m->id,
+		    json_pack("{s:I, s:s}", "channel", (json_int_t)id, "reason",
+		        "too many commands in a short time"));
+		return 0;
+	}
 	ch = channel_new(k, p, id);
 	if (!ch)
 		return err_set(e, -ENOMEM, "no memory");

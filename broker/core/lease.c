@@ -235,6 +235,12 @@ void lease_get(
 	unsigned pending, all;
 	struct parked *parked;
 
+	if (!rate_take(&s->rate, clock_mono_ns(), LEASE_RATE, LEASE_BURST)) {
+		/* not recorded: that is what the limit is for */
+		free(l);
+		answer_denied(s, p->serial, question, "too many questions in a short time");
+		return;
+	}
 	if (!l || !(parked = calloc(1, sizeof *parked))) {
 		free(l);
 		answer_denied(s, p->serial, question, "no memory");
