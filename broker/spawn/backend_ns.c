@@ -150,7 +150,7 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	    .skeleton = skeleton,
 	    .rootfs = &root,
 	    .cgroup = &s->cgroup,
-	    .netns = s->spare.netns,
+	    .ns = &s->spare.ns,
 	    .userns = s->spare.userns,
 	    .init_fd = init_fd,
 	    .hostname = p->role,
@@ -170,10 +170,12 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	s->pts = root.pts;
 	rootfs_moved(&root);
 	/* they live on in the sandbox; the listener and the block stay ours */
-	util_close(&s->spare.netns);
+	util_close(&s->spare.ns.net);
+	util_close(&s->spare.ns.ipc);
+	util_close(&s->spare.ns.uts);
 	util_close(&s->spare.userns);
 	if (!p->credentials)
-		util_close(&s->spare.listener);
+		util_close(&s->spare.ns.listener);
 	return 0;
 }
 
@@ -183,7 +185,7 @@ static int release(struct sandbox *s)
 	int r;
 
 	util_close(&s->pts);
-	util_close(&s->spare.listener);
+	util_close(&s->spare.ns.listener);
 	if ((r = cgroup_remove(s->b->cgroups, &s->cgroup)) < 0)
 		return r;
 	spare_done(&s->spare, s->b->ids);
@@ -239,7 +241,7 @@ static int ns_pidfd(const struct sandbox *s)
 
 static int ns_cred_listener(const struct sandbox *s)
 {
-	return s->spare.listener;
+	return s->spare.ns.listener;
 }
 
 /* By descriptor all the way: the slave is opened through its master (TIOCGPTPEER), on the mount
@@ -310,7 +312,7 @@ static int ns_idle(struct backend *base)
 	struct ns_backend *b = ns_of(base);
 	int r = spare_refill(&b->spares, &b->host, b->ids, NULL);
 
-	return r > 0 && b->spares.n < SPARES_KEPT;
+	return r > 0 ? 1 : cgroups_refill(b->cgroups);
 }
 
 static void ns_free(struct backend *base)
@@ -383,7 +385,7 @@ struct backend *backend_ns_new(const struct backend_ns_config *c, struct err *e)
 	b->base.ops = &ops;
 	b->host = (struct host){.root_fd = -1,
 	    .mnt_ns = -1,
-	    .net_ns = -1,
+	    .own = {-1, -1, -1},
 	    .state_fd = c->state_fd,
 	    .libexec_fd = c->libexec_fd};
 	describe(b);

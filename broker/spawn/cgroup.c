@@ -19,6 +19,13 @@
 #define SWEEP_MS   2000
 #define LEAVES_MAX 8 /* tries to move processes that fork meanwhile */
 #define UNIFIED    CGROUP_CONTROLLERS
+#define SPARES     8
+
+struct spare_dirs {
+	char name[NAME_MAX_LEN + 32];
+	int tasks[CGROUP_CONTROLLERS];
+	unsigned made;
+};
 
 /* Hierarchies: one for each version 1 controller, and version 2 last. */
 struct cgroups {
@@ -27,6 +34,11 @@ struct cgroups {
 	bool v2[CGROUP_CONTROLLERS];        /* enforced through version 2 */
 	char top_name[64];
 	char path[CGROUP_PATH_MAX]; /* of top in version 2, as /proc/PID/cgroup says it */
+	struct spare_dirs spares[SPARES];
+	size_t nspares;
+	unsigned serial;
+	char tenant[NAME_MAX_LEN + 1],
+	    spare_tenant[NAME_MAX_LEN + 1]; /* last served; the spares' */
 };
 
 static const char *const names[] = {"memory", "pids", "cpu"};
@@ -163,10 +175,14 @@ int cgroups_open(struct cgroups **ret, const char *instance, struct err *e)
 	return 0;
 }
 
+static void drop_spare(struct cgroups *c, struct spare_dirs *s);
+
 void cgroups_free(struct cgroups *c)
 {
 	if (!c)
 		return;
+	while (c->nspares > 0)
+		drop_spare(c, &c->spares[--c->nspares]);
 	for (size_t h = 0; h <= UNIFIED; h++) {
 		if (c->top[h] >= 0) {
 			cgroup_sweep(c->top[h], h == UNIFIED ? TIES : NULL, 0);
@@ -262,23 +278,93 @@ static int set_limits(
 	return 0;
 }
 
-static int make_all(struct cgroups *c, struct cgroup *g, const struct plan *p, struct err *e)
+/* The directories of version 1 below name, and their tasks files. */
+static int make_v1(
+    struct cgroups *c, const char *tenant, const char *name, int *tasks, unsigned *made)
 {
-	char path[sizeof g->name + 16];
+	char path[sizeof(((struct cgroup *)0)->name) + 16];
 	int r;
 
-	for (size_t h = 0; h <= UNIFIED; h++) {
+	(void)snprintf(path, sizeof(path), "%s/tasks", name);
+	for (size_t h = 0; h < UNIFIED; h++) {
 		if (c->top[h] < 0)
 			continue;
-		if ((r = make_dir(c, h, p->tenant, g->name)) < 0)
-			return err_set(e, r, "%s: %s", g->name, strerror(-r));
-		g->made |= 1u << h;
-		if (h == UNIFIED)
-			continue;
-		(void)snprintf(path, sizeof path, "%s/tasks", g->name);
-		if ((g->tasks[h] = openat(c->top[h], path, O_WRONLY | O_CLOEXEC)) < 0)
-			return err_set(e, -errno, "%s: %m", path);
+		if ((r = make_dir(c, h, tenant, name)) < 0)
+			return r;
+		*made |= 1u << h;
+		if ((tasks[h] = openat(c->top[h], path, O_WRONLY | O_CLOEXEC)) < 0)
+			return -errno;
 	}
+	return 0;
+}
+
+static void drop_spare(struct cgroups *c, struct spare_dirs *s)
+{
+	for (size_t h = 0; h < UNIFIED; h++) {
+		util_close(&s->tasks[h]);
+		if (s->made & 1u << h)
+			(void)unlinkat(c->top[h], s->name, AT_REMOVEDIR);
+	}
+}
+
+int cgroups_refill(struct cgroups *c)
+{
+	struct spare_dirs s = {.tasks = {-1, -1, -1}};
+
+	if (!c->tenant[0] || strcmp(cgroups_kind(c), "hybrid") != 0)
+		return 0;
+	if (strcmp(c->tenant, c->spare_tenant) != 0) {
+		while (c->nspares > 0)
+			drop_spare(c, &c->spares[--c->nspares]);
+		memcpy(c->spare_tenant, c->tenant, sizeof(c->tenant));
+	}
+	if (c->nspares == SPARES)
+		return 0;
+	(void)snprintf(s.name, sizeof(s.name), "%s/spare-%u", c->tenant, c->serial++);
+	if (make_v1(c, c->tenant, s.name, s.tasks, &s.made) < 0) {
+		drop_spare(c, &s);
+		return 0;
+	}
+	c->spares[c->nspares++] = s;
+	return 1;
+}
+
+/* True if a spare has become g's. */
+static bool take_spare(struct cgroups *c, struct cgroup *g, const char *tenant)
+{
+	struct spare_dirs *s;
+	bool good = true;
+
+	(void)str_copy(c->tenant, sizeof(c->tenant), tenant);
+	if (c->nspares == 0 || strcmp(c->spare_tenant, tenant) != 0)
+		return false;
+	s = &c->spares[--c->nspares];
+	for (size_t h = 0; h < UNIFIED; h++) {
+		if (!(s->made & 1u << h))
+			continue;
+		if (renameat(c->top[h], s->name, c->top[h], g->name) < 0) {
+			good = false;
+			continue;
+		}
+		s->made &= ~(1u << h);
+		g->made |= 1u << h;
+		g->tasks[h] = steal_fd(&s->tasks[h]);
+	}
+	if (!good) /* what was renamed is g's, and goes with it */
+		drop_spare(c, s);
+	return good;
+}
+
+static int make_all(struct cgroups *c, struct cgroup *g, const struct plan *p, struct err *e)
+{
+	int r;
+
+	if (!take_spare(c, g, p->tenant) &&
+	    (r = make_v1(c, p->tenant, g->name, g->tasks, &g->made)) < 0)
+		return err_set(e, r, "%s: %s", g->name, strerror(-r));
+	if ((r = make_dir(c, UNIFIED, p->tenant, g->name)) < 0)
+		return err_set(e, r, "%s: %s", g->name, strerror(-r));
+	g->made |= 1u << UNIFIED;
 	g->dir = openat(c->top[UNIFIED], g->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (g->dir < 0)
 		return err_set(e, -errno, "%s: %m", g->name);

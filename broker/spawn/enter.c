@@ -21,6 +21,7 @@
 #include "broker/spawn/cgroup.h"
 #include "broker/spawn/host.h"
 #include "broker/spawn/landlock.h"
+#include "broker/spawn/netns.h"
 #include "broker/spawn/rootfs.h"
 #include "broker/spawn/skeleton.h"
 #include "broker/spawn/skeleton_etc.h"
@@ -77,9 +78,11 @@ RAW_SYSCALLS static int set_score(struct enter *n)
 	return close(fd);
 }
 
-RAW_SYSCALLS static int join_network(struct enter *n)
+RAW_SYSCALLS static int join_spare(struct enter *n)
 {
-	TRY(setns(n->netns, CLONE_NEWNET));
+	TRY(setns(n->ns->net, CLONE_NEWNET));
+	TRY(setns(n->ns->ipc, CLONE_NEWIPC));
+	TRY(setns(n->ns->uts, CLONE_NEWUTS));
 	return 0;
 }
 
@@ -263,7 +266,7 @@ static const struct step {
     {"cgroup", join_cgroup},
     {"cgroup namespace", leave_host},
     {"oom score", set_score},
-    {"network namespace", join_network},
+    {"namespaces", join_spare},
     {"overlay", mount_overlay},
     {"mounts", mount_parts},
     {"proc", mount_proc},
@@ -332,7 +335,7 @@ int enter(struct enter *n)
 {
 	struct clone_args a = {
 	    .flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | CLONE_NEWPID |
-	             CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWTIME | CLONE_INTO_CGROUP,
+	             CLONE_NEWNS | CLONE_NEWTIME | CLONE_INTO_CGROUP,
 	    .pidfd = (uint64_t)(uintptr_t)&n->pidfd,
 	    .exit_signal = SIGCHLD,
 	    .cgroup = (unsigned)n->cgroup->dir,

@@ -55,6 +55,8 @@ static void check_all(const char *name, const struct want *w, size_t n)
 	size_t lines = 0;
 
 	probe(name);
+	if (ran.exit != 0)
+		print_error("%s\n%s\n", ran.out, ran.err);
 	assert_int_equal(ran.exit, 0);
 	for (size_t i = 0; i < n; i++) {
 		char line[128];

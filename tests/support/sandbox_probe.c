@@ -134,7 +134,7 @@ static void probe_calls(void)
 	put("personality", result(syscall(SYS_personality, (long)ADDR_NO_RANDOMIZE)));
 	put("TIOCSTI", result(syscall(SYS_ioctl, 0, 0x5412L, "x")));
 	put("TIOCSTI high bits", result(syscall(SYS_ioctl, 0, 0x5412L | (0xdeadL << 32), "x")));
-	put("TIOCLINUX high bits", result(syscall(SYS_ioctl, 0, 0x541cL | (1L << 63), "x")));
+	put("TIOCLINUX high bits", result(syscall(SYS_ioctl, 0, 0x541cL | (1L << 62), "x")));
 	put("ioctl other", result(syscall(SYS_ioctl, 0, 0x5401L, NULL)) == EPERM);
 	put("setuid 0", result(syscall(SYS_setuid, 0)));
 	put("setgroups", result(syscall(SYS_setgroups, 0, NULL)));

@@ -81,20 +81,36 @@ void rig_plan(struct plan *p)
 	(void)str_copy(p->template_name, sizeof(p->template_name), "default");
 }
 
-int box_start(
-    struct rig *r, struct box *x, const struct plan *p, struct backend_failure *f, struct err *e)
+int box_open(struct box *x, int *ret_inner)
 {
 	static unsigned serial;
-	int pair[2], rc;
+	int pair[2], r;
 
 	*x = (struct box){.request = -1};
 	(void)snprintf(x->session, sizeof(x->session), "00000000-0000-4000-8000-%012u", serial++);
-	if ((rc = fd_seqpacket_pair(pair)) < 0)
-		return err_set(e, rc, "socketpair");
+	if ((r = fd_seqpacket_pair(pair)) < 0)
+		return r;
 	(void)shutdown(pair[0], SHUT_RD);
-	rc = r->b->ops->start(r->b, x->session, p, pair[1], &x->s, &x->enforced, f, e);
-	(void)close(pair[1]);
 	x->request = pair[0];
+	*ret_inner = pair[1];
+	return 0;
+}
+
+int box_enter(struct rig *r, struct box *x, const struct plan *p, int inner,
+    struct backend_failure *f, struct err *e)
+{
+	return r->b->ops->start(r->b, x->session, p, inner, &x->s, &x->enforced, f, e);
+}
+
+int box_start(
+    struct rig *r, struct box *x, const struct plan *p, struct backend_failure *f, struct err *e)
+{
+	int inner, rc;
+
+	if ((rc = box_open(x, &inner)) < 0)
+		return err_set(e, rc, "socketpair");
+	rc = box_enter(r, x, p, inner, f, e);
+	(void)close(inner);
 	if (rc < 0)
 		util_close(&x->request);
 	return rc;
