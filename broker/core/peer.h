@@ -34,7 +34,8 @@ struct peer_class {
 	unsigned role; /* enum msg_role */
 	bool urgent;
 	const struct peer_handler *handlers;
-	/* Before each message is read; may be NULL. False: not now, but in one of the next turns. */
+	/* Before each message is read; may be NULL. False: not now, but in one of the next turns.
+	 */
 	bool (*before)(struct peer *p);
 	/* The link has closed or was dropped, not by peer_close(). */
 	void (*gone)(struct peer *p);
