@@ -6,6 +6,11 @@
 #include "lib/err.h"
 #include "lib/util.h"
 
+/*
+ * Mints JWTs by asking the signer: the answer comes later, by id. How to ask is handed in, so that
+ * this knows no link.
+ */
+
 struct pending {
 	uint64_t id;
 	provider_minted_fn done; /* NULL: free */
