@@ -97,7 +97,7 @@ int auth_judge(struct conn *k, const struct auth_try *t, struct authorize_answer
 		k->user_fixed = true;
 	}
 	if (r < 0 && k->failures <= CONN_FAILURES_MAX)
-		k->failures++;
+		k->failures += t->proved || t->key_len == 0 ? CONN_ATTEMPT : 1;
 	return r;
 }
 

@@ -19,7 +19,10 @@
 struct peer;
 struct session;
 
-#define CONN_FAILURES_MAX 6 /* refused attempts; then nothing is judged any more */
+/* A refused attempt weighs four, a key that was only offered weighs one: clients offer all that
+ * they have before the right one. Beyond six attempts nothing is judged any more. */
+#define CONN_ATTEMPT      4u
+#define CONN_FAILURES_MAX (6 * CONN_ATTEMPT)
 #define CONN_EVENTS_MAX   64
 #define CONN_USER_MAX     256
 #define CONN_EXEC_RATE    100 /* commands a second, after a burst */

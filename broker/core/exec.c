@@ -31,6 +31,7 @@ struct denial {
 	struct core *core;
 	uint64_t peer, question;
 	uint32_t channel;
+	const char *answer; /* and the record's class */
 	char reason[CORE_REASON_MAX + 1];
 };
 
@@ -42,7 +43,7 @@ static void on_denied(int r, uint64_t seq, void *arg)
 
 	if (r == 0 && body)
 		(void)json_object_set_new(body, "record", json_integer((json_int_t)seq));
-	(void)peer_send(peer_find(d->core, d->peer), "channel.denied", d->question, body);
+	(void)peer_send(peer_find(d->core, d->peer), d->answer, d->question, body);
 	free(d);
 }
 
@@ -86,7 +87,8 @@ static json_t *channel_body(const struct channel *ch)
 	return o;
 }
 
-/* Records it, then answers; the channel is gone at once. rule may be NULL. */
+/* Records it, then answers; the channel is gone at once. A channel whose descriptors are out
+ * already, with nothing behind them, has failed; any other is denied. rule may be NULL. */
 static void deny(struct channel *ch, const char *reason, const char *rule)
 {
 	struct core *c = ch->conn->core;
@@ -103,9 +105,10 @@ static void deny(struct channel *ch, const char *reason, const char *rule)
 		d->peer = ch->peer->serial;
 		d->question = ch->question;
 		d->channel = ch->id;
+		d->answer = ch->state == CHANNEL_RUNNING ? "channel.failed" : "channel.denied";
 		(void)str_copy(d->reason, sizeof d->reason, reason);
-		if (note_then(c, "channel.denied", ch->conn->grant.tenant, conn_subject(ch->conn),
-		        body, on_denied, d) < 0)
+		if (note_then(c, d->answer, ch->conn->grant.tenant, conn_subject(ch->conn), body,
+		        on_denied, d) < 0)
 			on_denied(-EIO, 0, d);
 	} else {
 		json_decref(body);
@@ -464,15 +467,8 @@ void exec_session_gone(struct conn *k, struct session *s, const char *reason)
 		if (ch->session != s)
 			continue;
 		ch->session = NULL;
-		if (ch->state != CHANNEL_RUNNING) {
+		if (ch->state != CHANNEL_RUNNING || !s->enforced)
 			deny(ch, reason, NULL);
-		} else if (!s->enforced) {
-			/* its descriptors are out, but nothing was ever behind them */
-			(void)peer_send(ch->peer, "channel.failed", ch->question,
-			    json_pack(
-			        "{s:I, s:s}", "channel", (json_int_t)ch->id, "reason", reason));
-			channel_free(ch);
-		}
 	}
 }
 

@@ -108,6 +108,7 @@ def a_root_that_goes_away_refuses_new_sessions_only(p):
     try:
         r = p.ssh("echo in", key=p.small, user="small")
         assert r.code == 254 and r.err.startswith(b"postern: denied: ") and not r.out, r
+        assert b"(record " in r.err, r
         assert p.ssh("echo in").out == b"in\n"
     finally:
         os.rename(p.root + "-away", p.root)
