@@ -42,6 +42,7 @@ struct core_options {
 	struct loop *loop;
 	int supervisor_fd;       /* taken over */
 	int config_fd;           /* CONFIGDIR; borrowed */
+	const char *hostkey;     /* the host key's fingerprint; borrowed */
 	int proc_fd, etc_fd;     /* /proc and /etc; borrowed; -1: do without */
 	struct store *store;     /* borrowed; NULL: nothing survives (tests) */
 	struct record_log *log;  /* borrowed */
@@ -72,6 +73,7 @@ struct core {
 	struct config *config;
 	int64_t config_loaded_ns, started_boot_ns;
 	int config_fd, proc_fd, etc_fd;
+	const char *hostkey;
 	uint32_t idcount;
 	char instance[64];
 	struct decider *decider;
@@ -92,7 +94,7 @@ struct core {
 	int64_t rude_ns;       /* peer_rude(): since when */
 	unsigned rude, unsaid; /* what was recorded since, and what was not */
 	int64_t strange_ns;    /* handle_run.c: since when */
-	unsigned strange;      /* messages of strangers that were read since */
+	unsigned strange;      /* what strangers had read since */
 	bool clock_bad;        /* said so already */
 	bool ready, stopping, quit;
 	int status; /* for main(): the exit status once the loop has stopped */

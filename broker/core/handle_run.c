@@ -1,9 +1,11 @@
 #include "broker/core/handlers.h"
 
 #include <errno.h>
+#include <sys/ioctl.h>
 
 #include "broker/core/conn.h"
 #include "broker/core/exec.h"
+#include "lib/chan.h"
 #include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/msg.h"
@@ -12,16 +14,18 @@
  * postern-run, which sshd's ForceCommand starts as the logged-in Unix user. Its login is the one
  * whose cgroup it was in when it connected (accept.c); without one it may ask once, and hears no.
  *
- * Everybody on the host may connect, and a message can be as long as a command: of strangers few
- * are read in a time, or the core would do little else.
+ * Everybody on the host may connect, and a message can be as long as a command: of strangers little
+ * is read in a time, or the core would do nothing else.
  */
-#define STRANGERS_MAX 4
 #define STRANGERS_NS  (20 * NSEC_PER_SEC / 1000)
+#define STRANGERS_MAX 64u   /* in that time: pieces of */
+#define STRANGERS_LEN 4096u /* bytes */
 
 static bool before(struct peer *p)
 {
 	struct core *c = p->core;
 	int64_t now = clock_mono_ns();
+	int waiting = 0;
 
 	if (p->owner)
 		return true;
@@ -29,7 +33,11 @@ static bool before(struct peer *p)
 		c->strange_ns = now;
 		c->strange = 0;
 	}
-	return c->strange++ < STRANGERS_MAX;
+	if (c->strange >= STRANGERS_MAX)
+		return false;
+	(void)ioctl(chan_fd(p->chan), FIONREAD, &waiting);
+	c->strange += 1 + (unsigned)waiting / STRANGERS_LEN;
+	return true;
 }
 
 static int nobodys(const char *type, struct err *e)
