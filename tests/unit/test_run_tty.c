@@ -14,8 +14,8 @@
 
 #include <cmocka.h>
 
+#include "lib/status.h"
 #include "lib/util.h"
-#include "pam/status.h"
 #include "tests/support/relay_rig.h"
 
 /* The sandbox's terminal echoes what was typed before what it shows next, or after. */
