@@ -232,6 +232,7 @@ struct core *core_new(const struct core_options *o, struct err *e)
 	c->log = o->log;
 	c->config = o->config;
 	c->config_fd = o->config_fd;
+	c->hostkey = o->hostkey ? o->hostkey : "";
 	c->proc_fd = o->proc_fd;
 	c->etc_fd = o->etc_fd;
 	c->idcount = o->idcount;

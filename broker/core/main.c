@@ -37,7 +37,7 @@
 
 struct args {
 	uint64_t uid, gid, config, state, idbase, idcount;
-	const char *instance;
+	const char *instance, *hostkey;
 };
 
 static int parse_number(
@@ -52,12 +52,16 @@ static int parse_number(
 
 static int parse_args(int argc, char **argv, struct args *a)
 {
-	*a = (struct args){.instance = ""};
+	*a = (struct args){.instance = "", .hostkey = ""};
 	for (int i = 1; i < argc; i++) {
 		int r;
 
 		if (strncmp(argv[i], "instance=", 9) == 0) {
 			a->instance = argv[i] + 9;
+			continue;
+		}
+		if (strncmp(argv[i], "hostkey=", 8) == 0) {
+			a->hostkey = argv[i] + 8;
 			continue;
 		}
 		if ((r = parse_number(argv[i], "uid", 1, UINT32_MAX - 1, &a->uid)) == 1 &&
@@ -74,7 +78,8 @@ static int parse_args(int argc, char **argv, struct args *a)
 	if (!a->uid || !a->gid || !a->config || !a->state || !a->idcount) {
 		log_error(
 		    "usage: postern-core uid=N gid=N config=FD state=FD instance=NAME idbase=N "
-		    "idcount=N (started by the supervisor), or postern-core -n DIRECTORY");
+		    "idcount=N [hostkey=FINGERPRINT] (started by the supervisor), or postern-core "
+		    "-n DIRECTORY");
 		return -EINVAL;
 	}
 	return 0;
@@ -145,6 +150,7 @@ static int serve(const struct args *a, int proc_fd, int etc_fd)
 	    .proc_fd = proc_fd,
 	    .etc_fd = etc_fd,
 	    .instance = a->instance,
+	    .hostkey = a->hostkey,
 	    .idcount = (uint32_t)a->idcount};
 	struct err e = ERR_INIT, why = ERR_INIT;
 	cleanup_store struct store *store = NULL;
@@ -154,7 +160,9 @@ static int serve(const struct args *a, int proc_fd, int etc_fd)
 	int status;
 
 	host_config_default(&host);
-	if (config_load((int)a->config, &o.config, &why) < 0) {
+	if (config_load((int)a->config, &o.config, &why) < 0 ||
+	    config_check_hostkey(o.config, a->hostkey, &why) < 0) {
+		config_free(steal_ptr(&o.config));
 		log_error("%s", err_text(&why));
 		o.config_why = why.text;
 		(void)host_config_load((int)a->config, &host, NULL);

@@ -8,8 +8,10 @@
 #include "broker/core/config.h"
 #include "broker/ctl/check.h"
 #include "broker/ctl/ctl.h"
+#include "creds/key.h"
 #include "lib/buf.h"
 #include "lib/err.h"
+#include "lib/fdio.h"
 #include "lib/util.h"
 
 #define OUTPUT_MAX (64u * 1024)
@@ -75,6 +77,23 @@ static void template(struct check *k, const struct template *t)
 		check_add(k, CHECK_WARN, name, "root %s is no directory", t->root_path);
 }
 
+/* Before the first start there is no host key yet. */
+static int own_key(const struct ctl *c, const struct config *config, struct err *e)
+{
+	char path[PATH_MAX], fingerprint[KEY_FINGERPRINT_LEN];
+	cleanup_key struct key *key = NULL;
+	cleanup_buf struct buf line;
+	const char *text;
+
+	buf_init(&line, KEY_BLOB_MAX * 2);
+	ctl_path(c, "hostkeys/ssh_host_ed25519_key.pub",
+	    "/var/lib/postern/hostkeys/ssh_host_ed25519_key.pub", path);
+	if (fd_read_file(AT_FDCWD, path, KEY_BLOB_MAX * 2, &line, NULL) < 0 ||
+	    !(text = buf_cstr(&line)) || key_parse_line(text, strcspn(text, "\n"), &key, NULL) < 0)
+		return 0;
+	return config_check_hostkey(config, key_fingerprint(key, fingerprint), e);
+}
+
 bool check_config(struct check *k, const struct ctl *c, const char *dir, int *ret_fd)
 {
 	cleanup_close int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -87,6 +106,10 @@ bool check_config(struct check *k, const struct ctl *c, const char *dir, int *re
 		return false;
 	}
 	if (config_load(fd, &config, &e) < 0) {
+		check_add(k, CHECK_BAD, "configuration", "%s", err_text(&e));
+		return false;
+	}
+	if (own_key(c, config, &e) < 0) {
 		check_add(k, CHECK_BAD, "configuration", "%s", err_text(&e));
 		return false;
 	}
