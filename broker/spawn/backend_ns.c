@@ -19,6 +19,7 @@
 #include "broker/spawn/idmap.h"
 #include "broker/spawn/rootfs.h"
 #include "broker/spawn/skeleton.h"
+#include "broker/spawn/skeleton_etc.h"
 #include "broker/spawn/spare.h"
 #include "filters.h"
 #include "lib/confine.h"
@@ -251,12 +252,13 @@ static int ns_open_pty(struct sandbox *s, int *ret_master, int *ret_slave, struc
 {
 	cleanup_close int master = openat(s->pts, "ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
 	cleanup_close int slave = -1;
+	uint32_t base = idmap_base(s->b->ids, s->spare.block);
 	int unlock = 0;
 
 	if (master < 0 || ioctl(master, TIOCSPTLCK, &unlock) < 0)
 		return err_set(e, -errno, "ptmx: %m");
 	slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (slave < 0)
+	if (slave < 0 || fchown(slave, base + AGENT_ID, base + TTY_ID) < 0)
 		return err_set(e, -errno, "the slave: %m");
 	*ret_master = steal_fd(&master);
 	*ret_slave = steal_fd(&slave);

@@ -15,11 +15,11 @@
 #include "lib/err.h"
 #include "lib/util.h"
 
-#define TIES       "ties"
-#define SWEEP_MS   2000
-#define LEAVES_MAX 8 /* tries to move processes that fork meanwhile */
-#define UNIFIED    CGROUP_CONTROLLERS
-#define SPARES     8
+#define TIES      "ties"
+#define SWEEP_MS  2000
+#define MOVES_MAX 8
+#define UNIFIED   CGROUP_CONTROLLERS
+#define SPARES    8
 
 struct spare_dirs {
 	char name[NAME_MAX_LEN + 32];
@@ -72,29 +72,51 @@ static int enable(int dir, const char *name, enum cgroup_controller k)
 	return cgroup_write(dir, name, "cgroup.subtree_control", text);
 }
 
-/* Version 2 lets a cgroup hold processes or controlled children, not both (cgroups(7), "no internal
- * processes"): whoever is in ours, all of it one service, moves to a leaf beside the sessions. */
-static void move_to_leaf(int parent, const char *leaf)
+/* Everybody in one cgroup to another; some may fork meanwhile. */
+static void move_all(int dir, const char *from, const char *to)
 {
 	static char pids[65536];
 
-	if (mkdirat(parent, leaf, 0755) < 0 && errno != EEXIST)
-		return;
-	for (int i = 0; i < LEAVES_MAX; i++) {
-		if (cgroup_read(parent, ".", "cgroup.procs", pids, sizeof pids) < 0 || !*pids)
+	for (int i = 0; i < MOVES_MAX; i++) {
+		if (cgroup_read(dir, from, "cgroup.procs", pids, sizeof(pids)) < 0 || !*pids)
 			return;
-		for (char *p = pids; *p;) {
-			char pid[32];
-			size_t n = strcspn(p, "\n");
-
-			if (n < sizeof pid) {
-				memcpy(pid, p, n);
-				pid[n] = '\0';
-				(void)cgroup_write(parent, leaf, "cgroup.procs", pid);
-			}
-			p += n + (p[n] == '\n');
+		for (char *p = pids, *end; *p; p = end) {
+			end = p + strcspn(p, "\n");
+			if (*end)
+				*end++ = '\0';
+			(void)cgroup_write(dir, to, "cgroup.procs", p);
 		}
 	}
+}
+
+/* Version 2 lets a cgroup hold processes or controlled children, not both (cgroups(7), "no internal
+ * processes"): whoever is in ours, all of it one service, moves to a leaf beside the sessions. */
+static int enable_own(int parent, enum cgroup_controller k)
+{
+	int r = enable(parent, ".", k);
+
+	if (r != -EBUSY)
+		return r;
+	if (mkdirat(parent, CGROUP_LEAF, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	move_all(parent, ".", CGROUP_LEAF);
+	return enable(parent, ".", k);
+}
+
+/* And back, when we are the last instance there: nothing of ours stays. */
+static void leave_leaf(struct cgroups *c)
+{
+	int parent = c->parent[UNIFIED];
+	char text[16];
+
+	if (faccessat(parent, CGROUP_LEAF, F_OK, 0) < 0 || cgroup_has_others(parent))
+		return;
+	for (enum cgroup_controller k = 0; k < CGROUP_CONTROLLERS; k++) {
+		(void)snprintf(text, sizeof(text), "-%s", names[k]);
+		(void)cgroup_write(parent, ".", "cgroup.subtree_control", text);
+	}
+	move_all(parent, CGROUP_LEAF, ".");
+	(void)unlinkat(parent, CGROUP_LEAF, AT_REMOVEDIR);
 }
 
 static int open_top(struct cgroups *c, size_t h, const char *path)
@@ -110,19 +132,11 @@ static int open_top(struct cgroups *c, size_t h, const char *path)
 
 static int open_unified(struct cgroups *c, struct err *e)
 {
-	char dir[CGROUP_PATH_MAX], own[CGROUP_PATH_MAX - 80], leaf[96], list[256];
-	size_t n;
+	char dir[CGROUP_PATH_MAX], own[CGROUP_PATH_MAX - 80], list[256];
 	int r;
 
-	if ((r = cgroup_find(NULL, dir, sizeof dir, own, sizeof own)) < 0)
+	if ((r = cgroup_find(NULL, dir, sizeof(dir), own, sizeof(own))) < 0)
 		return err_set(e, r, "there is no cgroup version 2 tree");
-	(void)snprintf(leaf, sizeof leaf, "%s.daemons", c->top_name);
-	/* a spawn that was started again finds itself in the leaf already */
-	n = strlen(leaf);
-	if (strlen(own) > n && strcmp(own + strlen(own) - n, leaf) == 0) {
-		own[strlen(own) - n - 1] = '\0';
-		dir[strlen(dir) - n - 1] = '\0';
-	}
 	if ((r = open_top(c, UNIFIED, dir)) < 0)
 		return err_set(e, r, "%s/%s: %s", dir, c->top_name, strerror(-r));
 	(void)snprintf(c->path, sizeof c->path, "%s/%s", own, c->top_name);
@@ -136,12 +150,8 @@ static int open_unified(struct cgroups *c, struct err *e)
 			at = strstr(at + 1, names[k]);
 		if (!at)
 			continue;
-		r = enable(c->parent[UNIFIED], ".", k);
-		if (r == -EBUSY) {
-			move_to_leaf(c->parent[UNIFIED], leaf);
-			r = enable(c->parent[UNIFIED], ".", k);
-		}
-		c->v2[k] = r == 0 && enable(c->top[UNIFIED], ".", k) == 0;
+		c->v2[k] =
+		    enable_own(c->parent[UNIFIED], k) == 0 && enable(c->top[UNIFIED], ".", k) == 0;
 	}
 	return 0;
 }
@@ -188,6 +198,8 @@ void cgroups_free(struct cgroups *c)
 			cgroup_sweep(c->top[h], h == UNIFIED ? TIES : NULL, 0);
 			(void)unlinkat(c->parent[h], c->top_name, AT_REMOVEDIR);
 		}
+		if (c->top[h] >= 0 && h == UNIFIED)
+			leave_leaf(c);
 		util_close(&c->top[h]);
 		util_close(&c->parent[h]);
 	}

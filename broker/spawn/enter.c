@@ -122,7 +122,8 @@ RAW_SYSCALLS static int mount_parts(struct enter *n)
 	TRY(mount("/dev", "/mnt/dev", NULL, MS_BIND, NULL));
 	if ((r = attach(f->pts, "/mnt/dev/pts")) < 0)
 		return r;
-	return attach(f->shm, "/mnt/dev/shm");
+	TRY(mount("/up/shm", "/mnt/dev/shm", NULL, MS_BIND, NULL));
+	return 0;
 }
 
 /* Of this process's own pid namespace, so it is made here. */
