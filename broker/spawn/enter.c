@@ -57,8 +57,8 @@ RAW_SYSCALLS static int join_cgroup(struct enter *n)
 	return 0;
 }
 
-/* Open descriptors of `tasks` let whoever holds them leave the cgroup: gone before the ids change.
- */
+/* Open descriptors of `tasks` let whoever holds them leave the cgroup:
+ * gone before the ids change. */
 RAW_SYSCALLS static int leave_host(struct enter *n)
 {
 	for (size_t k = 0; k < CGROUP_CONTROLLERS; k++)

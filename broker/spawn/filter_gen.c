@@ -196,8 +196,8 @@ static void land(size_t block)
 
 /* ---- rules that look at arguments ---- */
 
-/* socket(2): UNIX; INET and INET6 as TCP and UDP only (no raw, MPTCP, SCTP, ICMP); NETLINK_ROUTE.
- */
+/* socket(2): UNIX; INET and INET6 as TCP and UDP only (no raw, MPTCP, SCTP, ICMP);
+ * NETLINK_ROUTE. */
 static void rule_socket(void)
 {
 	size_t other;
@@ -383,9 +383,8 @@ static const struct filter filters[] = {
         {DAEMON_RULES(rule_ioctl_run), {"kill", rule_kill_group}}, 0},
 };
 
-#define RULE(i)                                                                                    \
-	((uint32_t)(1u + (i))) /* not a seccomp action: those of ours have high bits set           \
-	                        */
+/* not a seccomp action: those of ours have high bits set */
+#define RULE(i) ((uint32_t)(1u + (i)))
 
 static void set(uint32_t *verdict, const char *call, uint32_t v)
 {

@@ -20,8 +20,8 @@
 
 #define BASE "/tmp" /* an existing directory to mount the new root on, seen by nobody else */
 
-/* Readable by all, and about the host: its keys, memory, timers, hardware, other people's mounts.
- */
+/* Readable by all, and about the host: its keys, memory, timers, hardware,
+ * other people's mounts. */
 static const char *const masked_files[] = {"kcore", "keys", "key-users", "sysrq-trigger",
     "timer_list", "sched_debug", "interrupts", "latency_stats", "kmsg", "slabinfo", NULL};
 static const char *const masked_dirs[] = {"acpi", "bus", "fs", "irq", "scsi", "driver", NULL};

@@ -24,7 +24,9 @@ struct netns {
 		-1, -1, -1, -1                                                                     \
 	}
 
+/* Makes all of *ret, the caller's, and comes back to its own. 0 or -errno; without a way back the
+ * process ends. */
 int netns_make(const struct netns_own *own, struct netns *ret, struct err *e);
-void netns_close(struct netns *n);
+void netns_close(struct netns *n); /* NETNS_NONE is fine */
 
 #endif
