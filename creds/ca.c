@@ -12,8 +12,8 @@
 #include "lib/str.h"
 #include "lib/util.h"
 
-/* By name, as PROTOCOL.certkeys wants them: 'X' sorts before lower case, "permit-" before "scope".
- */
+/* By name, as PROTOCOL.certkeys wants them: 'X' sorts before lower case,
+ * "permit-" before "scope". */
 static const struct {
 	const char *name;
 	unsigned bit;

@@ -94,8 +94,8 @@ static int service_fd(void)
 	return fd;
 }
 
-/* Sends the line and reads one line back, NUL in place of its newline. The answer's length, or -1.
- */
+/* Sends the line and reads one line back, NUL in place of its newline. The answer's
+ * length, or -1. */
 static ssize_t ask(const char *line, char *answer, size_t size)
 {
 	size_t len = strlen(line), n = 0;
