@@ -185,8 +185,8 @@ static void step_ended(struct channel *ch, int64_t now_ns)
 
 static void move_out(struct channel *ch)
 {
-	/* once each while it runs, so that every channel gets its turn; all that is left at the end
-	 */
+	/* once each while it runs, so that every channel gets its turn;
+	 * all that is left at the end */
 	for (unsigned i = 0; i < 2; i++) {
 		unsigned rounds = 0;
 
@@ -213,8 +213,8 @@ static void step_running(struct channel *ch, int64_t now_ns)
 	relay_in(ch);
 	if (ch->client_closed) {
 		/* nobody reads any more; what the client has sent still reaches the command, whose
-		 * status is still wanted: OpenSSH's mux client closes once both sides have sent EOF
-		 */
+		 * status is still wanted: OpenSSH's mux client closes once both sides
+		 * have sent EOF */
 		relay_close_out(ch);
 	} else {
 		move_out(ch);
@@ -233,8 +233,8 @@ static void step_running(struct channel *ch, int64_t now_ns)
 	}
 }
 
-/* Tails, status, EOF, close: ssh_channel_close() wants to be called again while bytes are waiting.
- */
+/* Tails, status, EOF, close: ssh_channel_close() wants to be called again while
+ * bytes are waiting. */
 static void step_ending(struct channel *ch)
 {
 	int r;
