@@ -29,8 +29,8 @@ static void refuse(struct decision *d, const struct grant *g, const char *what)
 
 	d->verdict = VERDICT_DENY;
 	str_escape(shown, sizeof shown, what, strlen(what));
-	/* the grant is policy already cut by the scope: which of the two said no is not known here
-	 */
+	/* the grant is policy already cut by the scope:
+	 * which of the two said no is not known here */
 	(void)snprintf(d->reason, sizeof d->reason,
 	    "%s is not allowed to role %s with this certificate", shown, g->role);
 }

@@ -71,8 +71,8 @@ static void close_env(struct store *s)
 	s->env = NULL;
 }
 
-/* The schema's version; a fresh store gets ours. Later versions migrate here, one step at a time.
- */
+/* The schema's version; a fresh store gets ours. Later versions migrate here,
+ * one step at a time. */
 static int check_schema(struct store *s, MDB_txn *txn, struct err *e)
 {
 	static char name[] = "schema";

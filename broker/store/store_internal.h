@@ -33,6 +33,7 @@ struct store {
 int store_error(const struct store *s, int rc, const char *what, struct err *e);
 int store_reopen(struct store *s, struct err *e);
 
+/* queue.c: what waits goes into the transaction, in order; 0 or -errno. */
 int store_queue_apply(struct store *s, struct err *e);
 void store_queue_clear(struct store *s);
 
