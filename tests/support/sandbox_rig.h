@@ -41,8 +41,8 @@ struct ran {
 
 /* The directory that the build made ($BUILD, or where the running program lies). */
 const char *rig_build_dir(void);
-/* libexec: NULL for the built one. 0, or -1 with the reason in e. idbase: 0 for the usual one.
- */
+/* libexec: NULL for the built one. 0, or -1 with the reason in e. idbase:
+ * 0 for the usual one. */
 int rig_new(struct rig *r, const char *libexec, uint32_t idbase, struct err *e);
 void rig_free(struct rig *r);
 

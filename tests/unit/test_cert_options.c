@@ -31,8 +31,8 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Judges a certificate with these lists; *ret (may be NULL) is the certificate if it is accepted.
- */
+/* Judges a certificate with these lists; *ret (may be NULL) is the certificate if
+ * it is accepted. */
 static int judge(
     const struct buf *critical, const struct buf *extensions, const char *text, struct cert **ret)
 {

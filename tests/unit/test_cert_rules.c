@@ -44,8 +44,8 @@ static void hand_done(struct hand *h)
 	key_free(h->subject);
 }
 
-/* What becomes of it: the code of cert_parse(), else of cert_verify(). text must be in the reason.
- */
+/* What becomes of it: the code of cert_parse(), else of cert_verify().
+ * text must be in the reason. */
 static int judge(const struct hand *h, const char *text)
 {
 	size_t len;
@@ -276,8 +276,8 @@ static void refuses_types_that_are_not_accepted(void **state)
 		h.b.type = types[i];
 		assert_int_equal(judge(&h, NULL), -ENOTSUP);
 	}
-	/* a key of another type inside: by its first bit a negative exponent, or one of no modulus
-	 */
+	/* a key of another type inside: by its first bit a negative exponent,
+	 * or one of no modulus */
 	h.b.type = "ssh-rsa-cert-v01@openssh.com";
 	int r = judge(&h, NULL);
 
