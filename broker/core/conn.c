@@ -167,6 +167,8 @@ static void record_end(struct conn *k, const char *why, bool by_us)
 	if (body && k->rate.refused) /* commands that were too many to be recorded one by one */
 		(void)json_object_set_new(
 		    body, "unsaid", json_integer((json_int_t)k->rate.refused));
+	if (k->unsaid && k->state == CONN_AUTH)
+		return;
 	(void)note(k->core, "conn.end", k->grant.tenant, conn_subject(k), body);
 }
 

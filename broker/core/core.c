@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "broker/core/budget.h"
 #include "broker/core/config.h"
 #include "broker/core/conn.h"
 #include "broker/core/ctl_sessions.h"
@@ -261,6 +262,7 @@ void core_free(struct core *c)
 		session_free(c->sessions);
 	peers_free(c);
 	question_free_all(c);
+	budget_free(c);
 	while (c->restored) {
 		struct core_restored *r = c->restored;
 

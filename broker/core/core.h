@@ -19,6 +19,7 @@
 
 #include "broker/audit/record.h"
 
+struct budget;
 struct config;
 struct decider;
 struct err;
@@ -85,6 +86,7 @@ struct core {
 	struct session *sessions;
 	struct lease_entry *leases;
 	struct question *questions; /* of operators, waiting for others: status.c */
+	struct budget *budgets;
 	struct core_restored *restored;
 	struct core_listener listeners[CORE_LISTENERS];
 

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "broker/core/budget.h"
 #include "broker/core/config.h"
 #include "broker/core/conn.h"
 #include "broker/core/decide.h"
@@ -23,6 +24,7 @@
 
 #define ROOMY_CHANNELS 64 /* in the whole core: these get large pipes */
 #define SHOWN_COMMAND  (16u * 1024)
+#define ENV_COST       160 /* of a variable's name in a record */
 
 /* ---- refusing ---- */
 
@@ -115,6 +117,26 @@ static void deny(struct channel *ch, const char *reason, const char *rule)
 		peer_close(ch->peer); /* no memory even for a refusal */
 	}
 	channel_free(ch);
+}
+
+/* Answers alone: what the log has no room for is counted there. */
+static void deny_unsaid(struct channel *ch, const char *reason)
+{
+	(void)peer_send(ch->peer, "channel.denied", ch->question,
+	    json_pack("{s:I, s:s}", "channel", (json_int_t)ch->id, "reason", reason));
+	channel_free(ch);
+}
+
+/* Start and end of a command, and of the session with the first. */
+static bool within_budget(const struct channel *ch)
+{
+	const struct grant *g = &ch->conn->grant;
+	size_t cost = budget_cost(g, ch->command.text) + budget_cost(g, NULL) +
+	              json_array_size(ch->command.env) * ENV_COST;
+
+	if (!ch->conn->session)
+		cost += 4 * budget_cost(g, NULL);
+	return budget_take(ch->conn->core, g->tenant, cost);
 }
 
 /* After the sandbox could not take the command: with a session that never ran, it goes as well. */
@@ -405,7 +427,9 @@ int exec_ask(struct conn *k, struct peer *p, struct msg *m, struct err *e)
 		return r;
 	}
 	action = command_action(&ch->command);
-	if (k->nchannels > k->grant.channels || k->nchannels > INIT_CHANNELS_MAX) {
+	if (!within_budget(ch)) {
+		deny_unsaid(ch, "the tenant has filled its share of the log; try again later");
+	} else if (k->nchannels > k->grant.channels || k->nchannels > INIT_CHANNELS_MAX) {
 		(void)snprintf(why, sizeof why, "more than %u channels at once", k->grant.channels);
 		deny(ch, why, NULL);
 	} else if (k->spent) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "broker/core/auth.h"
+#include "broker/core/budget.h"
 #include "broker/core/conn.h"
 #include "broker/core/exec.h"
 #include "creds/cert.h"
@@ -180,7 +181,8 @@ static int on_event(struct peer *p, struct msg *m, struct err *e)
 
 	(void)e;
 	buf_init(&detail, 256);
-	if (k->events++ >= CONN_EVENTS_MAX)
+	if (k->events++ >= CONN_EVENTS_MAX ||
+	    !budget_take(k->core, *k->grant.tenant ? k->grant.tenant : NULL, BUDGET_SMALL))
 		return 0;
 	if (msg_bytes(m, "detail", &detail) == 0)
 		str_escape(shown, sizeof shown, detail.data, detail.len);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/core/budget.h"
 #include "broker/core/decide.h"
 #include "broker/core/peer.h"
 #include "broker/core/session.h"
@@ -258,6 +259,13 @@ void lease_get(
 	l->next = s->core->leases;
 	s->core->leases = l;
 	(void)snprintf(object, sizeof object, "%s:%s", l->kind, l->audience);
+	if (!budget_take(s->core, s->grant.tenant, 2 * budget_cost(&s->grant, audience))) {
+		free(parked);
+		answer_denied(s, p->serial, question,
+		    "the tenant has filled its share of the log; try again later");
+		forget(l);
+		return;
+	}
 	if (pending >= LEASE_PENDING_MAX || all >= LEASE_LIVE_MAX) {
 		free(parked);
 		deny(l, "too many credentials at once", NULL);
