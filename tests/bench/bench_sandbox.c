@@ -225,6 +225,6 @@ int main(int argc, char **argv)
 	    "bwrap --unshare-all --ro-bind /usr /usr --proc /proc --dev /dev --tmpfs /tmp "
 	    "--seccomp 9 " COMMAND);
 	row("sandbox alone / vfork+exec", c, p, 2.5, "vfork, execve " COMMAND);
-	row("exec in a live sandbox / vfork+exec", l, p, 1.3, "vfork, execve " COMMAND);
+	row("exec in a live sandbox / vfork+exec", l, p, 1.5, "vfork, execve " COMMAND);
 	return 0;
 }
