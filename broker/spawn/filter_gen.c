@@ -261,6 +261,17 @@ static void rule_ioctl_agent(void)
 	load_arg(1);
 	ret_if(0x5412 /* TIOCSTI */, NO(EPERM));
 	ret_if(0x541c /* TIOCLINUX */, NO(EPERM));
+	ret_if(0x5423 /* TIOCSETD: line disciplines, a row of rare drivers */, NO(EPERM));
+	ret(ALLOW);
+}
+
+/* The pipes that a sandbox has as its stdio are charged to whoever made them, which is the core:
+ * one that grows its own takes from what all sessions' pipes may have (pipe(7),
+ * pipe-user-pages-soft). */
+static void rule_fcntl_agent(void)
+{
+	load_arg(1);
+	ret_if(1031 /* F_SETPIPE_SZ */, NO(EPERM));
 	ret(ALLOW);
 }
 
@@ -367,7 +378,7 @@ static const struct filter filters[] = {
     {"agent", NO(ENOSYS), {agent_calls}, agent_refused, NULL,
         {{"socket", rule_socket}, {"socketpair", rule_socketpair}, {"setsockopt", rule_setsockopt},
             {"ioctl", rule_ioctl_agent}, {"clone", rule_clone}, {"prctl", rule_prctl_agent},
-            {"personality", rule_personality}},
+            {"personality", rule_personality}, {"fcntl", rule_fcntl_agent}},
         1},
     {"core", NO(EPERM), {daemon_calls, accept_calls, file_calls, core_calls}, NULL, daemon_killed,
         {DAEMON_RULES(rule_ioctl_daemon)}, 0},

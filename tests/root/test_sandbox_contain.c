@@ -89,8 +89,10 @@ static void the_calls_that_reach_the_kernel_are_few(void **state)
 	    {"kexec_load", EPERM}, {"seccomp", ENOSYS}, {"prctl seccomp", EINVAL},
 	    {"prctl mm", EINVAL}, {"prctl dumpable", 0}, {"personality query", 0},
 	    {"personality", EPERM}, {"TIOCSTI", EPERM}, {"TIOCSTI high bits", EPERM},
-	    {"TIOCLINUX high bits", EPERM}, {"ioctl other", 0}, {"setuid 0", EPERM},
-	    {"setgroups", EPERM}, {"sethostname", EPERM}, {"kill init", EPERM}};
+	    {"TIOCLINUX high bits", EPERM}, {"TIOCSETD", EPERM}, {"F_SETPIPE_SZ", EPERM},
+	    {"F_SETPIPE_SZ high bits", EPERM}, {"F_GETPIPE_SZ", 0}, {"ioctl other", 0},
+	    {"setuid 0", EPERM}, {"setgroups", EPERM}, {"sethostname", EPERM},
+	    {"kill init", EPERM}};
 
 	(void)state;
 	check_all("calls", want, ARRAY_LEN(want));

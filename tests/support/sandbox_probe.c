@@ -135,6 +135,10 @@ static void probe_calls(void)
 	put("TIOCSTI", result(syscall(SYS_ioctl, 0, 0x5412L, "x")));
 	put("TIOCSTI high bits", result(syscall(SYS_ioctl, 0, 0x5412L | (0xdeadL << 32), "x")));
 	put("TIOCLINUX high bits", result(syscall(SYS_ioctl, 0, 0x541cL | (1L << 62), "x")));
+	put("TIOCSETD", result(syscall(SYS_ioctl, 0, 0x5423L, "x")));
+	put("F_SETPIPE_SZ", result(syscall(SYS_fcntl, 1, 1031L, 1 << 20)));
+	put("F_SETPIPE_SZ high bits", result(syscall(SYS_fcntl, 1, 1031L | (1L << 32), 1 << 20)));
+	put("F_GETPIPE_SZ", result(syscall(SYS_fcntl, 1, 1032L, 0)));
 	put("ioctl other", result(syscall(SYS_ioctl, 0, 0x5401L, NULL)) == EPERM);
 	put("setuid 0", result(syscall(SYS_setuid, 0)));
 	put("setgroups", result(syscall(SYS_setgroups, 0, NULL)));
