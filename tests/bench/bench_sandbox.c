@@ -93,7 +93,7 @@ static void wait_for(int status)
 {
 	uint8_t record[INIT_STATUS_LEN];
 
-	if (read(status, record, sizeof(record)) != sizeof(record) || record[0] != INIT_EXITED ||
+	if (read(status, record, sizeof record) != sizeof record || record[0] != INIT_EXITED ||
 	    record[7] != 0)
 		fatal("the command failed inside");
 	(void)close(status);
@@ -140,7 +140,7 @@ static int by_value(const void *a, const void *b)
 
 static double median_us(int64_t *v, int n)
 {
-	qsort(v, (size_t)n, sizeof(*v), by_value);
+	qsort(v, (size_t)n, sizeof *v, by_value);
 	return (double)v[n / 2] / 1e3;
 }
 
@@ -164,7 +164,7 @@ int main(int argc, char **argv)
 		fatal("usage: bench_sandbox [rounds]");
 	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	filter_fd = memfd_create("filter", MFD_CLOEXEC);
-	if (write(filter_fd, filter_agent, sizeof(filter_agent)) != (ssize_t)sizeof(filter_agent))
+	if (write(filter_fd, filter_agent, sizeof filter_agent) != (ssize_t)sizeof filter_agent)
 		fatal("memfd");
 
 	/* bwrap needs the host's mounts, the back end leaves them: a process for the peers */
@@ -179,7 +179,7 @@ int main(int argc, char **argv)
 		(void)close(ask[1]);
 		while (read(ask[0], &what, 1) == 1) {
 			took = what == 'b' ? run_bwrap() : run_vfork();
-			if (write(answer[1], &took, sizeof(took)) != sizeof(took))
+			if (write(answer[1], &took, sizeof took) != sizeof took)
 				break;
 		}
 		_exit(0);

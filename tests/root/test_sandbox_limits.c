@@ -232,7 +232,7 @@ static void a_directory_can_be_the_root(void **state)
 	(void)state;
 	rig_plan(&p);
 	p.root = PLAN_ROOT_DIRECTORY;
-	memcpy(p.root_path, root_path, sizeof(p.root_path));
+	memcpy(p.root_path, root_path, sizeof p.root_path);
 	start(&x, &p);
 	assert_int_equal(box_run(&x, 1, cat, NULL, 0, 5000, &ran), 0);
 	/* the template's users, but for those in the agent's way */
@@ -258,7 +258,7 @@ static void a_link_in_the_template_is_not_followed(void **state)
 	(void)state;
 	rig_plan(&p);
 	p.root = PLAN_ROOT_DIRECTORY;
-	memcpy(p.root_path, root_path, sizeof(p.root_path));
+	memcpy(p.root_path, root_path, sizeof p.root_path);
 	start(&x, &p);
 	assert_int_equal(box_run(&x, 1, cat, NULL, 0, 5000, &ran), 0);
 	assert_null(strstr(ran.out, "shadow"));
@@ -281,7 +281,7 @@ static int make_root(void)
 	if (r == 0)
 		r = tree_dir(root_parent, "root/work", 0755, 1000);
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(files); i++) {
-		(void)snprintf(to, sizeof(to), "root/%s", files[i]);
+		(void)snprintf(to, sizeof to, "root/%s", files[i]);
 		r = tree_copy_file(host, files[i], root_parent, to, 0755);
 	}
 	(void)close(host);
@@ -311,11 +311,11 @@ static void remove_root(void)
 	char path[128];
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		(void)snprintf(path, sizeof(path), "root/%s", names[i]);
+		(void)snprintf(path, sizeof path, "root/%s", names[i]);
 		(void)unlinkat(root_parent, path, 0);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(dirs) - 1; i++) {
-		(void)snprintf(path, sizeof(path), "root/%s", dirs[i]);
+		(void)snprintf(path, sizeof path, "root/%s", dirs[i]);
 		(void)unlinkat(root_parent, path, AT_REMOVEDIR);
 	}
 	(void)unlinkat(root_parent, "root", AT_REMOVEDIR);
@@ -328,10 +328,10 @@ static int setup(void **state)
 	int build = open(rig_build_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
 
 	(void)state;
-	(void)snprintf(dir, sizeof(dir), "root-%d", (int)getpid());
+	(void)snprintf(dir, sizeof dir, "root-%d", (int)getpid());
 	root_parent = fd_open_dir(build, dir, 0755);
 	(void)close(build);
-	if (snprintf(root_path, sizeof(root_path), "%s/%s/root", rig_build_dir(), dir) < 0 ||
+	if (snprintf(root_path, sizeof root_path, "%s/%s/root", rig_build_dir(), dir) < 0 ||
 	    root_path[0] != '/' || (r = make_root()) < 0 || rig_new(&rig, NULL, 0, &e) < 0) {
 		print_error("%s\n", err_text(&e));
 		return -1;
@@ -345,7 +345,7 @@ static int teardown(void **state)
 
 	(void)state;
 	remove_root();
-	(void)snprintf(dir, sizeof(dir), "root-%d", (int)getpid());
+	(void)snprintf(dir, sizeof dir, "root-%d", (int)getpid());
 	(void)unlinkat(rig.parent_fd, dir, AT_REMOVEDIR);
 	rig_free(&rig);
 	return 0;

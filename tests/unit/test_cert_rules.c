@@ -154,7 +154,7 @@ static void bounds_principals(void **state)
 	h.b.principals_len = list.len;
 	assert_int_equal(judge(&h, "more than 256 principals"), -EBADMSG);
 
-	memset(name, 'x', sizeof(name));
+	memset(name, 'x', sizeof name);
 	buf_reset(&list);
 	buf_put_string(&list, name, CERT_PRINCIPAL_MAX);
 	h.b.principals = list.data;
@@ -174,7 +174,7 @@ static void bounds_key_id_nonce_and_reserved(void **state)
 	struct hand h;
 
 	(void)state;
-	memset(text, 'x', sizeof(text));
+	memset(text, 'x', sizeof text);
 	hand_init(&h);
 	h.b.key_id = text;
 	h.b.key_id_len = CERT_KEY_ID_MAX;
@@ -272,7 +272,7 @@ static void refuses_types_that_are_not_accepted(void **state)
 
 	(void)state;
 	hand_init(&h);
-	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
 		h.b.type = types[i];
 		assert_int_equal(judge(&h, NULL), -ENOTSUP);
 	}
