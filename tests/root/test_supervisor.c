@@ -217,8 +217,9 @@ static void gives_each_daemon_exactly_its_descriptors_and_arguments(void **state
 	assert_line(w, "listener fds 0 1 2 3 4 stdin /dev/null", "", 1);
 	assert_line(w, "worker fds 0 1 2 3 4 5 stdin /dev/null", "", 2);
 	(void)snprintf(want, sizeof want,
-	    " uid=%u gid=%u config=4 state=5 instance=main idbase=%u idcount=131072", BASE + 1,
-	    BASE + 1, BASE);
+	    " uid=%u gid=%u config=4 state=5 hostkey=SHA256:", BASE + 1, BASE + 1);
+	assert_line(w, "core started", want, 1);
+	(void)snprintf(want, sizeof want, " instance=main idbase=%u idcount=131072", BASE);
 	assert_line(w, "core started", want, 1);
 	(void)snprintf(
 	    want, sizeof want, " state=4 libexec=5 instance=main idbase=%u idcount=131072", BASE);
