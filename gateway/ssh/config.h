@@ -12,9 +12,10 @@
 
 struct err;
 
-#define GATEWAY_CONFIG_FILE     "postern.yaml"
-#define GATEWAY_CONNECTIONS_MAX 65536
-#define GATEWAY_TRIES_MAX       64
+#define GATEWAY_CONFIG_FILE "postern.yaml"
+#define GATEWAY_CONNECTIONS_MAX                                                                    \
+	3072 /* the core has room for these: broker/core/handle_listener.c */
+#define GATEWAY_TRIES_MAX 64
 
 enum gateway_algorithms {
 	GATEWAY_STRICT, /* curve25519; AEAD ciphers, or CTR with encrypt-then-MAC */
