@@ -29,7 +29,7 @@ struct peer;
 struct provider;
 struct store;
 
-#define CORE_CONNS_MAX   4096
+#define CORE_CONNS_MAX   4096 /* GATEWAY_CONNECTIONS_MAX, spare workers, CORE_PAM_MAX */
 #define CORE_ID_MAX      36
 #define CORE_REASON_MAX  400
 #define CORE_LISTENERS   3

@@ -5,8 +5,6 @@
 
 #include "broker/core/budget.h"
 #include "broker/core/conn.h"
-#include "broker/supervisor/settings.h"
-#include "gateway/ssh/config.h"
 #include "lib/chan.h"
 #include "lib/err.h"
 #include "lib/fdio.h"
@@ -19,10 +17,6 @@
  * The listener: who has connected. It makes a worker's one socketpair with us, and its word on the
  * peer's address comes before anything that the worker says.
  */
-
-/* more would be the listener's fault, and cost it its link */
-_Static_assert(GATEWAY_CONNECTIONS_MAX + SPARE_WORKERS_MAX + CORE_PAM_MAX < CORE_CONNS_MAX,
-    "room for whoever the listener lets in");
 
 static int on_pair(struct peer *p, struct msg *m, struct err *e)
 {

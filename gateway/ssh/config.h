@@ -12,10 +12,9 @@
 
 struct err;
 
-#define GATEWAY_CONFIG_FILE "postern.yaml"
-#define GATEWAY_CONNECTIONS_MAX                                                                    \
-	3072 /* the core has room for these: broker/core/handle_listener.c */
-#define GATEWAY_TRIES_MAX 64
+#define GATEWAY_CONFIG_FILE     "postern.yaml"
+#define GATEWAY_CONNECTIONS_MAX 3072 /* with spares and sshd's logins below CORE_CONNS_MAX */
+#define GATEWAY_TRIES_MAX       64
 
 enum gateway_algorithms {
 	GATEWAY_STRICT, /* curve25519; AEAD ciphers, or CTR with encrypt-then-MAC */
