@@ -23,9 +23,9 @@
 #include "lib/util.h"
 
 /*
- * postern-core uid=N gid=N config=FD state=FD instance=NAME idbase=N idcount=N; fd 3 is the link to
- * the supervisor. postern-core -n DIRECTORY checks a configuration, prints what was understood, and
- * stops.
+ * postern-core uid=N gid=N config=FD state=FD hostkey=FINGERPRINT instance=NAME idbase=N idcount=N;
+ * fd 3 is the link to the supervisor. postern-core -n DIRECTORY checks a configuration, prints what
+ * was understood, and stops.
  *
  * It locks itself in before it reads the configuration, the store or a message: its own state
  * directory, and to read the configuration, /etc (CA files, names of users) and /proc (who asks).
