@@ -196,13 +196,12 @@ static const char *line(const struct world *w, const char *a, const char *b, int
 static pid_t pid_of(const struct world *w, const char *role, int nth)
 {
 	char start_text[40];
-	const char *l, *p;
+	const char *l;
 
 	(void)snprintf(start_text, sizeof start_text, "%s started", role);
 	l = line(w, start_text, "", nth, 5000);
 	assert_non_null(l);
-	p = strstr(l, "started ");
-	return (pid_t)strtol(p + 8, NULL, 10);
+	return (pid_t)strtol(strstr(l, "started ") + 8, NULL, 10);
 }
 
 static void gives_each_daemon_exactly_its_descriptors_and_arguments(void **state)
