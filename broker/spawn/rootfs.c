@@ -77,6 +77,9 @@ static int furnish_upper(int up, uint32_t base)
 	return 0;
 }
 
+/* Of one sandbox, its channels' and its own: kernel.pty.max is the whole host's. */
+#define TERMINALS "64"
+
 /* Without owners: the options uid= and gid= end at INT_MAX on 6.1, so who opens a terminal for
  * the agent gives it to it. */
 static int make_pts(void)
@@ -86,7 +89,8 @@ static int make_pts(void)
 
 	if (fs < 0)
 		return -errno;
-	if ((r = set_text(fs, "mode", "0620")) < 0 || (r = set_text(fs, "ptmxmode", "0666")) < 0)
+	if ((r = set_text(fs, "mode", "0620")) < 0 || (r = set_text(fs, "ptmxmode", "0666")) < 0 ||
+	    (r = set_text(fs, "max", TERMINALS)) < 0)
 		return r;
 	return finish(fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
 }

@@ -201,6 +201,21 @@ static void what_is_enforced_is_told(void **state)
 	assert_true(box_end(&x, NULL));
 }
 
+/* kernel.pty.max counts those of the whole host, most sandboxes' 3072. */
+static void terminals_are_limited(void **state)
+{
+	struct plan p;
+	struct box x;
+
+	(void)state;
+	rig_plan(&p);
+	start(&x, &p);
+	sh(&x, "python3 -c \"import os\nn = 0\ntry:\n  while n < 500:\n"
+	       "    os.open('/dev/ptmx', os.O_RDWR)\n    n += 1\nexcept OSError: pass\nprint(n)\"");
+	assert_string_equal(ran.out, "64\n");
+	assert_true(box_end(&x, NULL));
+}
+
 static void a_limit_that_cannot_be_set_fails_the_start(void **state)
 {
 	struct backend_failure f = {0};
@@ -358,6 +373,7 @@ int main(void)
 	    cmocka_unit_test(files_count_as_memory),
 	    cmocka_unit_test(a_fork_bomb_stops_at_the_limit),
 	    cmocka_unit_test(processor_time_is_rationed),
+	    cmocka_unit_test(terminals_are_limited),
 	    cmocka_unit_test(disk_bytes_are_shared_by_all_that_is_writable),
 	    cmocka_unit_test(inodes_are_limited),
 	    cmocka_unit_test(open_files_are_limited),
