@@ -166,11 +166,15 @@ RAW_SYSCALLS static int set_names(struct enter *n)
 	return 0;
 }
 
+#define SIGNALS 4096 /* that are queued */
+
 RAW_SYSCALLS static int set_limits(struct enter *n)
 {
 	struct rlimit none = {0, 0}, files = {n->open_files, n->open_files};
+	struct rlimit signals = {SIGNALS, SIGNALS};
 
 	TRY(setrlimit(RLIMIT_CORE, &none));
+	TRY(setrlimit(RLIMIT_SIGPENDING, &signals));
 	if (n->open_files)
 		TRY(setrlimit(RLIMIT_NOFILE, &files));
 	return 0;

@@ -216,6 +216,33 @@ static void terminals_are_limited(void **state)
 	assert_true(box_end(&x, NULL));
 }
 
+/* /proc/sys/user and RLIMIT_SIGPENDING count for whoever made the user namespace as well. */
+static void what_one_takes_of_a_uids_share_others_still_have(void **state)
+{
+	/* a process that stays, and says what it got before it closes its output */
+	static const char take[] =
+	    "exec 2>&1; python3 -c \"import ctypes, os, signal, sys\n"
+	    "if os.fork(): os._exit(0)\n"
+	    "os.setsid()\nl = ctypes.CDLL(None)\nn = m = 0\n"
+	    "while n < 100 and l.inotify_init() >= 0: n += 1\n"
+	    "signal.pthread_sigmask(signal.SIG_BLOCK, [40])\n"
+	    "while m < 1000000 and l.sigqueue(os.getpid(), 40, None) == 0: m += 1\n"
+	    "print(n, m, flush=True)\nos.closerange(0, 3)\nsignal.pause()\"";
+	struct plan p;
+	struct box x, y;
+
+	(void)state;
+	rig_plan(&p);
+	start(&x, &p);
+	start(&y, &p);
+	sh(&x, take);
+	assert_string_equal(ran.out, "100 4096\n");
+	sh(&y, take);
+	assert_string_equal(ran.out, "100 4096\n");
+	assert_true(box_end(&x, NULL));
+	assert_true(box_end(&y, NULL));
+}
+
 static void a_limit_that_cannot_be_set_fails_the_start(void **state)
 {
 	struct backend_failure f = {0};
@@ -374,6 +401,7 @@ int main(void)
 	    cmocka_unit_test(a_fork_bomb_stops_at_the_limit),
 	    cmocka_unit_test(processor_time_is_rationed),
 	    cmocka_unit_test(terminals_are_limited),
+	    cmocka_unit_test(what_one_takes_of_a_uids_share_others_still_have),
 	    cmocka_unit_test(disk_bytes_are_shared_by_all_that_is_writable),
 	    cmocka_unit_test(inodes_are_limited),
 	    cmocka_unit_test(open_files_are_limited),
