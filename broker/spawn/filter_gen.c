@@ -223,9 +223,9 @@ static void rule_personality(void)
 	ALLOW_ANY(0, NO(EPERM), 0, 0xffffffff);
 }
 
-static void rule_ioctl_daemon(void) /* TCGETS, window size, FIONREAD, FIONBIO */
+static void rule_ioctl_daemon(void) /* TCGETS, SIOCOUTQ, window size, FIONREAD, FIONBIO */
 {
-	ALLOW_ANY(1, NO(EPERM), 0x5401, 0x5413, 0x5414, 0x541b, 0x5421);
+	ALLOW_ANY(1, NO(EPERM), 0x5401, 0x5411, 0x5413, 0x5414, 0x541b, 0x5421);
 }
 
 static void rule_ioctl_run(void) /* the same, and setting terminal modes */
