@@ -84,7 +84,7 @@ $(BUILD)/obj/%.o: %.c
 # ---- seccomp programs, compiled once, at build time ---------------------------------------------
 
 FILTERS := $(BUILD)/gen/filters.h
-$(BUILD)/tool/filter_gen: broker/spawn/filter_gen.c
+$(BUILD)/tool/filter_gen: broker/spawn/filter_gen.c broker/spawn/filter_lists.h
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) $< -o $@ $(LDFLAGS) -lseccomp
 $(FILTERS): $(BUILD)/tool/filter_gen

@@ -12,8 +12,8 @@
 #include "lib/str.h"
 #include "lib/util.h"
 
-/* By name, as PROTOCOL.certkeys wants them: 'X' sorts before lower case, "permit-" before "scope".
- */
+/* By name, as PROTOCOL.certkeys wants them: 'X' sorts before lower case,
+ * "permit-" before "scope". */
 static const struct {
 	const char *name;
 	unsigned bit;
@@ -28,7 +28,7 @@ static const struct {
 
 static int check_text(const char *what, const char *s, size_t max, struct err *e)
 {
-	size_t n = s == NULL ? 0 : strlen(s);
+	size_t n = s ? strlen(s) : 0;
 
 	if (n == 0 || n > max)
 		return err_set(e, -EINVAL, "%s must have 1 to %zu bytes", what, max);
@@ -53,13 +53,13 @@ static int check_request(const struct ca_request *q, struct err *e)
 	}
 	if (q->valid_after >= q->valid_before)
 		return err_set(e, -EINVAL, "the certificate would end before it begins");
-	if (q->force_command != NULL &&
+	if (q->force_command &&
 	    (r = check_text("force-command", q->force_command, CERT_COMMAND_MAX, e)) < 0)
 		return r;
-	if (q->source_address != NULL &&
+	if (q->source_address &&
 	    cidr_list_parse(q->source_address, strlen(q->source_address), &list, &why) < 0)
 		return err_set(e, -EINVAL, "source-address: %s", why.text);
-	if (q->scope != NULL && scope_parse(q->scope, strlen(q->scope), &scope, &why) < 0)
+	if (q->scope && scope_parse(q->scope, strlen(q->scope), &scope, &why) < 0)
 		return err_set(e, -EINVAL, "%s", why.text);
 	return 0;
 }
@@ -69,7 +69,7 @@ static void put_option(struct buf *list, const char *name, const char *value)
 	struct buf inner;
 
 	buf_put_cstring(list, name);
-	if (value == NULL) {
+	if (!value) {
 		buf_put_cstring(list, "");
 		return;
 	}
@@ -95,9 +95,9 @@ static void put_lists(struct buf *b, const struct ca_request *q)
 		b->error = buf_status(&list);
 
 	buf_reset(&list);
-	if (q->force_command != NULL)
+	if (q->force_command)
 		put_option(&list, "force-command", q->force_command);
-	if (q->source_address != NULL)
+	if (q->source_address)
 		put_option(&list, "source-address", q->source_address);
 	buf_put_string(b, list.data, list.len);
 	if (buf_status(&list) < 0)
@@ -108,7 +108,7 @@ static void put_lists(struct buf *b, const struct ca_request *q)
 		if ((q->permit & flags[i].bit) != 0)
 			put_option(&list, flags[i].name, NULL);
 	}
-	if (q->scope != NULL)
+	if (q->scope)
 		put_option(&list, SCOPE_NAME, q->scope);
 	buf_put_string(b, list.data, list.len);
 	if (buf_status(&list) < 0)
@@ -203,13 +203,13 @@ int ca_format_line(const void *blob, size_t len, const char *comment, struct buf
 	    !cert_type_known((const char *)name, name_len))
 		return -EBADMSG;
 	b64 = malloc(B64_LEN(len) + 1);
-	if (b64 == NULL)
+	if (!b64)
 		return -ENOMEM;
 	b64_encode(b64, blob, len);
 	buf_put(out, name, name_len);
 	buf_put(out, " ", 1);
 	buf_put(out, b64, strlen(b64));
-	if (comment != NULL && *comment != '\0')
+	if (comment && *comment != '\0')
 		buf_printf(out, " %s", comment);
 	buf_put(out, "\n", 1);
 	return buf_status(out);

@@ -47,7 +47,7 @@ int cert_refuse(struct cert *c, struct err *e, const char *fmt, ...)
 	va_list ap;
 	int n;
 
-	if (c->refusal != NULL)
+	if (c->refusal)
 		return 0;
 	va_start(ap, fmt);
 	n = vasprintf(&c->refusal, fmt, ap);
@@ -108,7 +108,7 @@ static int read_key_id(struct cert *c, struct reader *r, struct err *e)
 		    "key id is malformed, longer than %d bytes, or holds a NUL", CERT_KEY_ID_MAX);
 	c->key_id = strdup(id);
 	c->key_id_text = strdup(str_escape(shown, sizeof shown, id, strlen(id)));
-	if (c->key_id == NULL || c->key_id_text == NULL)
+	if (!c->key_id || !c->key_id_text)
 		return err_set(e, -ENOMEM, "cannot hold a certificate");
 	return 0;
 }
@@ -121,7 +121,7 @@ static int read_principals(struct cert *c, struct reader *r, struct err *e)
 	if (reader_sub(r, CERT_PRINCIPALS_MAX * (CERT_PRINCIPAL_MAX + 4), &list) < 0)
 		return err_set(e, -EBADMSG, "malformed list of principals");
 	c->principals = calloc(CERT_PRINCIPALS_MAX, sizeof *c->principals);
-	if (c->principals == NULL)
+	if (!c->principals)
 		return err_set(e, -ENOMEM, "cannot hold a certificate");
 	while (list.left > 0) {
 		if (c->nprincipals == CERT_PRINCIPALS_MAX)
@@ -131,7 +131,7 @@ static int read_principals(struct cert *c, struct reader *r, struct err *e)
 			    "a principal is malformed, empty, longer than %d bytes, or holds a NUL",
 			    CERT_PRINCIPAL_MAX);
 		c->principals[c->nprincipals] = strdup(name);
-		if (c->principals[c->nprincipals] == NULL)
+		if (!c->principals[c->nprincipals])
 			return err_set(e, -ENOMEM, "cannot hold a certificate");
 		c->nprincipals++;
 	}
@@ -165,7 +165,7 @@ static int read_body(struct cert *c, struct reader *r, struct err *e)
 	if ((result = cert_read_critical(c, &critical, e)) < 0 ||
 	    (result = cert_read_extensions(c, &extensions, e)) < 0)
 		return result;
-	if (c->scope == NULL && (c->scope = scope_new()) == NULL)
+	if (!c->scope && !(c->scope = scope_new()))
 		return err_set(e, -ENOMEM, "cannot hold a certificate");
 	return 0;
 }
@@ -200,7 +200,7 @@ int cert_parse(const void *data, size_t len, struct cert **ret, struct err *e)
 	if (len == 0 || len > CERT_BLOB_MAX)
 		return err_set(e, -EBADMSG, "a certificate has 1 to %u bytes", CERT_BLOB_MAX);
 	c = calloc(1, sizeof *c);
-	if (c == NULL || (c->blob = malloc(len)) == NULL)
+	if (!c || !(c->blob = malloc(len)))
 		return err_set(e, -ENOMEM, "cannot hold a certificate");
 	memcpy(c->blob, data, len);
 	c->blob_len = len;
@@ -227,7 +227,7 @@ void cert_free(struct cert *c)
 {
 	int saved = errno;
 
-	if (c == NULL)
+	if (!c)
 		return;
 	key_free(c->subject);
 	key_free(c->ca);
@@ -251,7 +251,7 @@ int cert_verify(const struct cert *c, struct err *e)
 
 	if (r < 0)
 		return err_wrap(e, r, "the CA's signature");
-	if (c->refusal != NULL)
+	if (c->refusal)
 		return err_set(e, -EACCES, "%s", c->refusal);
 	return 0;
 }
@@ -263,7 +263,7 @@ char *cert_format_time(char dst[32], uint64_t t)
 
 	if (t == CERT_FOREVER)
 		(void)str_copy(dst, 32, "forever");
-	else if (t > UINT64_C(253402300799) || gmtime_r(&when, &tm) == NULL) /* year 9999 */
+	else if (t > UINT64_C(253402300799) || !gmtime_r(&when, &tm)) /* year 9999 */
 		(void)snprintf(dst, 32, "%llu s", (unsigned long long)t);
 	else
 		(void)strftime(dst, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);

@@ -53,7 +53,7 @@ static int next_option(
 	if (o->has_value && (reader_string(&data, CERT_BLOB_MAX, &o->value, &o->value_len) < 0 ||
 	                        reader_end(&data) < 0))
 		return err_set(e, -EBADMSG, "malformed %s \"%s\"", kind, o->shown);
-	if (prev->name != NULL) {
+	if (prev->name) {
 		int r = name_cmp(prev, o);
 
 		if (r == 0)
@@ -69,10 +69,10 @@ static int next_option(
 /* The value as text. */
 static int value_text(const struct option *o, size_t max, char **ret, struct err *e)
 {
-	if (o->value_len > max || memchr(o->value, '\0', o->value_len) != NULL)
+	if (o->value_len > max || memchr(o->value, '\0', o->value_len))
 		return err_set(e, -EBADMSG, "\"%s\" is too long or holds a NUL", o->shown);
 	*ret = strndup((const char *)o->value, o->value_len);
-	return *ret == NULL ? err_set(e, -ENOMEM, "cannot hold a certificate") : 0;
+	return *ret ? 0 : err_set(e, -ENOMEM, "cannot hold a certificate");
 }
 
 static int read_source(struct cert *c, const struct option *o, struct err *e)

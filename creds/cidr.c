@@ -57,17 +57,17 @@ int cidr_parse(const char *text, size_t len, struct cidr *ret, struct err *e)
 	struct address a;
 
 	str_escape(shown, sizeof shown, text, len);
-	if (len == 0 || len >= sizeof copy || memchr(text, '\0', len) != NULL)
+	if (len == 0 || len >= sizeof copy || memchr(text, '\0', len))
 		return err_set(e, -EINVAL, "\"%s\" is not an address or network", shown);
 	memcpy(copy, text, len);
 	copy[len] = '\0';
 	slash = strchr(copy, '/');
-	if (slash != NULL)
+	if (slash)
 		*slash = '\0';
 	if (parse_any(copy, &a, &was_mapped) < 0)
 		return err_set(e, -EINVAL, "\"%s\" is not an address or network", shown);
 	bits = a.len * 8u;
-	if (slash != NULL) {
+	if (slash) {
 		uint64_t max = was_mapped ? 128 : bits, min = was_mapped ? 96 : 0;
 
 		if (str_to_u64(slash + 1, min, max, &bits) < 0)
@@ -88,7 +88,7 @@ int cidr_list_parse(const char *text, size_t len, struct cidr_list *ret, struct 
 
 	for (;;) {
 		const char *comma = memchr(p, ',', (size_t)(stop - p));
-		const char *next = comma != NULL ? comma : stop;
+		const char *next = comma ? comma : stop;
 		int r;
 
 		if (l.n == CIDR_LIST_MAX)
@@ -97,7 +97,7 @@ int cidr_list_parse(const char *text, size_t len, struct cidr_list *ret, struct 
 		if (r < 0)
 			return r;
 		l.n++;
-		if (comma == NULL)
+		if (!comma)
 			break;
 		p = comma + 1;
 	}

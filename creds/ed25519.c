@@ -40,17 +40,17 @@ bool ed25519_point_ok(const uint8_t p[32])
 		if (memcmp(bytes, small_order[i], sizeof bytes) == 0)
 			goto out;
 	}
-	if (ctx == NULL)
+	if (!ctx)
 		goto out;
 	BN_CTX_start(ctx);
 	y = BN_CTX_get(ctx);
 	yy = BN_CTX_get(ctx);
 	u = BN_CTX_get(ctx);
 	v = BN_CTX_get(ctx);
-	if (v != NULL && BN_hex2bn(&prime, prime_hex) > 0 && BN_hex2bn(&d, d_hex) > 0 &&
-	    BN_lebin2bn(bytes, sizeof bytes, y) != NULL && BN_cmp(y, prime) < 0 &&
+	if (v && BN_hex2bn(&prime, prime_hex) > 0 && BN_hex2bn(&d, d_hex) > 0 &&
+	    BN_lebin2bn(bytes, sizeof bytes, y) && BN_cmp(y, prime) < 0 &&
 	    BN_mod_sqr(yy, y, prime, ctx) == 1 && BN_mod_mul(v, d, yy, prime, ctx) == 1 &&
-	    BN_add_word(v, 1) == 1 && BN_copy(u, yy) != NULL && BN_sub_word(u, 1) == 1 &&
+	    BN_add_word(v, 1) == 1 && BN_copy(u, yy) && BN_sub_word(u, 1) == 1 &&
 	    BN_mod_mul(u, u, v, prime, ctx) == 1)
 		ok = BN_kronecker(u, prime, ctx) == 1; /* x^2 = u / v has a solution */
 	BN_CTX_end(ctx);

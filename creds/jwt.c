@@ -70,7 +70,7 @@ static int put_part(struct buf *b, json_t *o)
 	char text[JWT_MAX], b64[B64_LEN(JWT_MAX) + 1];
 	size_t n;
 
-	if (o == NULL)
+	if (!o)
 		return -EINVAL;
 	n = json_dumpb(o, text, sizeof text, JSON_COMPACT);
 	json_decref(o);
@@ -92,7 +92,7 @@ static json_t *claims_json(const struct jwt_claims *c)
 	    sub, "aud", c->audience, "tenant", c->tenant, "role", c->role, "session", c->session,
 	    "iat", (json_int_t)c->issued_s, "nbf", (json_int_t)c->issued_s, "exp",
 	    (json_int_t)c->expires_s, "jti", c->lease);
-	if (o != NULL && c->person != NULL && *c->person != '\0' &&
+	if (o && c->person && *c->person != '\0' &&
 	    json_object_set_new(o, "person", json_string(c->person)) < 0) {
 		json_decref(o);
 		return NULL;

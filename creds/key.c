@@ -43,7 +43,7 @@ static EVP_PKEY *pkey_from(const char *algorithm, OSSL_PARAM_BLD *bld)
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, algorithm, NULL);
 	EVP_PKEY *out = NULL;
 
-	if (params == NULL || ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
+	if (!params || !ctx || EVP_PKEY_fromdata_init(ctx) != 1 ||
 	    EVP_PKEY_fromdata(ctx, &out, EVP_PKEY_PUBLIC_KEY, params) != 1)
 		out = NULL;
 	EVP_PKEY_CTX_free(ctx);
@@ -61,7 +61,7 @@ static int read_ed25519(struct reader *r, EVP_PKEY **ret, struct err *e)
 	if (!ed25519_point_ok(p))
 		return err_set(e, -EKEYREJECTED, "ed25519 key is not a point of its curve");
 	*ret = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, p, n);
-	return *ret == NULL ? err_set(e, -ENOMEM, "cannot hold an ed25519 key") : 0;
+	return *ret ? 0 : err_set(e, -ENOMEM, "cannot hold an ed25519 key");
 }
 
 static int read_ecdsa(struct reader *r, const struct key_kind *kind, EVP_PKEY **ret, struct err *e)
@@ -79,7 +79,7 @@ static int read_ecdsa(struct reader *r, const struct key_kind *kind, EVP_PKEY **
 		return err_set(e, -EBADMSG, "malformed %s key", kind->name);
 
 	bld = OSSL_PARAM_BLD_new();
-	if (bld == NULL ||
+	if (!bld ||
 	    OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME, kind->group, 0) != 1 ||
 	    OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY, point, n) != 1) {
 		OSSL_PARAM_BLD_free(bld);
@@ -87,7 +87,7 @@ static int read_ecdsa(struct reader *r, const struct key_kind *kind, EVP_PKEY **
 	}
 	*ret = pkey_from("EC", bld); /* refuses what is off the curve or at infinity */
 	OSSL_PARAM_BLD_free(bld);
-	if (*ret == NULL)
+	if (!*ret)
 		return err_set(e, -EKEYREJECTED, "%s key is not a point of its curve", kind->name);
 	return 0;
 }
@@ -106,7 +106,7 @@ static int read_rsa(struct reader *r, EVP_PKEY **ret, struct err *e)
 	n = BN_bin2bn(nbytes, (int)nlen, NULL);
 	exponent = BN_bin2bn(ebytes, (int)elen, NULL);
 	bld = OSSL_PARAM_BLD_new();
-	if (n == NULL || exponent == NULL || bld == NULL) {
+	if (!n || !exponent || !bld) {
 		result = err_set(e, -ENOMEM, "cannot hold an RSA key");
 		goto out;
 	}
@@ -124,7 +124,7 @@ static int read_rsa(struct reader *r, EVP_PKEY **ret, struct err *e)
 	}
 	if (OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, n) != 1 ||
 	    OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, exponent) != 1 ||
-	    (*ret = pkey_from("RSA", bld)) == NULL)
+	    !(*ret = pkey_from("RSA", bld)))
 		result = err_set(e, -ENOMEM, "cannot hold an RSA key");
 out:
 	OSSL_PARAM_BLD_free(bld);
@@ -165,7 +165,7 @@ int key_parse_blob(const void *data, size_t len, struct key **ret, struct err *e
 		return err_set(e, -EBADMSG, "%zu bytes behind the key", r.left);
 	}
 	k = malloc(sizeof *k + len);
-	if (k == NULL) {
+	if (!k) {
 		EVP_PKEY_free(pkey);
 		return err_set(e, -ENOMEM, "cannot hold a key");
 	}
@@ -210,7 +210,7 @@ int key_line_decode(const char *line, size_t len, size_t max, const char **ret_n
 	if (b64_len == 0 || b64_len / 4 > max / 3 + 1)
 		return err_set(e, -EBADMSG, "not a key's line: TYPE BASE64 [COMMENT]");
 	blob = malloc(b64_len);
-	if (blob == NULL)
+	if (!blob)
 		return err_set(e, -ENOMEM, "cannot hold a key");
 	if (b64_decode(blob, b64_len, b64, b64_len, &blob_len) < 0)
 		return err_set(e, -EBADMSG, "a key's base64 is malformed");
@@ -240,7 +240,7 @@ void key_free(struct key *k)
 {
 	int saved = errno;
 
-	if (k != NULL) {
+	if (k) {
 		EVP_PKEY_free(k->pkey);
 		free(k);
 	}
@@ -251,7 +251,7 @@ struct key *key_dup(const struct key *k)
 {
 	struct key *out = malloc(sizeof *out + k->blob_len);
 
-	if (out == NULL || EVP_PKEY_up_ref(k->pkey) != 1) {
+	if (!out || EVP_PKEY_up_ref(k->pkey) != 1) {
 		free(out);
 		return NULL;
 	}
@@ -305,7 +305,7 @@ void key_format_line(const struct key *k, const char *comment, struct buf *out)
 
 	b64_encode(b64, k->blob, k->blob_len);
 	buf_printf(out, "%s %s", kinds[k->type].name, b64);
-	if (comment != NULL && *comment != '\0')
+	if (comment && *comment != '\0')
 		buf_printf(out, " %s", comment);
 	buf_put(out, "\n", 1);
 }

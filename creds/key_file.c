@@ -52,7 +52,7 @@ static int read_section(
 			return err_set(e, -EBADMSG, "wrong padding in a private key");
 	}
 	fields = secret_new(len);
-	if (fields == NULL)
+	if (!fields)
 		return err_set(e, -ENOMEM, "cannot hold a private key");
 	memcpy(secret_data(fields), p, len);
 	r = key_private_from_fields(fields, len, pub, comment, ret, e);
@@ -105,7 +105,7 @@ static int strip_armour(const char *text, size_t len, char *dst, size_t *ret_len
 		return err_set(e, -EBADMSG, "not a private key");
 	}
 	stop = memmem(text, len, end, sizeof end - 1);
-	if (stop == NULL || stop + sizeof end - 1 != text + len)
+	if (!stop || stop + sizeof end - 1 != text + len)
 		return err_set(e, -EBADMSG, "the private key does not end as it should");
 	for (const char *p = text + sizeof begin - 1; p < stop; p++) {
 		if (*p != '\n')
@@ -126,7 +126,7 @@ int key_private_parse(const void *text, size_t len, struct key_private **ret, st
 		return err_set(e, -EBADMSG, "a private key has 1 to %u bytes", KEY_FILE_MAX);
 	b64 = secret_new(len);
 	raw = secret_new(len);
-	if (b64 == NULL || raw == NULL)
+	if (!b64 || !raw)
 		return err_set(e, -ENOMEM, "cannot hold a private key");
 	r = strip_armour(text, len, (char *)secret_data(b64), &b64_len, e);
 	if (r < 0)
@@ -155,7 +155,7 @@ int key_private_load_fd(int fd, const char *name, struct key_private **ret, stru
 	if (st.st_size <= 0 || st.st_size > KEY_FILE_MAX)
 		return err_set(e, -EBADMSG, "%s: not a private key", name);
 	text = secret_new((size_t)st.st_size);
-	if (text == NULL)
+	if (!text)
 		return err_set(e, -ENOMEM, "%s: cannot hold a private key", name);
 	r = fd_read_full(fd, secret_data(text), secret_len(text));
 	if (r < 0)
@@ -184,14 +184,14 @@ int key_private_format(
 	const uint8_t *blob = key_blob(key_private_public(k), &blob_len);
 	uint32_t check;
 
-	if (comment == NULL)
+	if (!comment)
 		comment = key_private_comment(k);
-	if (strlen(comment) > KEY_COMMENT_MAX || strchr(comment, '\n') != NULL)
+	if (strlen(comment) > KEY_COMMENT_MAX || strchr(comment, '\n'))
 		return err_set(
 		    e, -EINVAL, "a key's comment is one line of at most %d bytes", KEY_COMMENT_MAX);
 	section = secret_new(KEY_FILE_MAX);
 	raw = secret_new(KEY_FILE_MAX);
-	if (section == NULL || raw == NULL)
+	if (!section || !raw)
 		return err_set(e, -ENOMEM, "cannot hold a private key");
 
 	fd_random(&check, sizeof check);
@@ -217,7 +217,7 @@ int key_private_format(
 	n = B64_LEN(b.len);
 	b64 = secret_new(n + 1);
 	text = secret_new(n + n / LINE_LEN + 1 + sizeof begin + sizeof end);
-	if (b64 == NULL || text == NULL)
+	if (!b64 || !text)
 		return err_set(e, -ENOMEM, "cannot hold a private key");
 	b64_encode((char *)secret_data(b64), b.data, b.len);
 	buf_over_secret(&b, text);
@@ -264,7 +264,7 @@ int key_private_save(
 		(void)unlinkat(dirfd, tmp, 0);
 		return err_set(e, r, "%s: %s", name, strerror(-r));
 	}
-	if (slash == NULL) {
+	if (!slash) {
 		dir = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	} else {
 		(void)snprintf(tmp, sizeof tmp, "%.*s", (int)(slash - name) + 1, name);

@@ -50,8 +50,8 @@ int key_private_save(
 /* Appends a signature in SSH's form. RSA signs as rsa-sha2-512. */
 int key_private_sign(
     const struct key_private *k, const void *data, size_t len, struct buf *sig, struct err *e);
-/* The raw r || s of an ECDSA key, each at full length, as JWS wants it (RFC 7518 section 3.4). */
 #define KEY_RAW_SIG_MAX 132
+/* The raw r || s of an ECDSA key, each at full length, as JWS wants it (RFC 7518 section 3.4). */
 int key_private_sign_raw(const struct key_private *k, const void *data, size_t len,
     uint8_t ret[KEY_RAW_SIG_MAX], size_t *ret_len, struct err *e);
 

@@ -29,7 +29,8 @@ struct key_kind {
 	const char *digest; /* NULL: the algorithm has its own, or it is chosen by name */
 };
 
-const struct key_kind *key_kind(enum key_type t);
+const struct key_kind *key_kind(enum key_type t); /* never NULL */
+/* By SSH's name of the key's type; -ENOTSUP for one that we do not have. */
 int key_type_find(const char *name, size_t len, enum key_type *ret);
 
 /* "TYPE BASE64 COMMENT" taken apart; *ret_blob is allocated. */

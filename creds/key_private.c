@@ -61,9 +61,9 @@ static void numbers_done(struct numbers *s)
 
 static BIGNUM *numbers_add(struct numbers *s, const char *name, BIGNUM *bn)
 {
-	if (bn == NULL || OSSL_PARAM_BLD_push_BN(s->bld, name, bn) != 1)
+	if (!bn || OSSL_PARAM_BLD_push_BN(s->bld, name, bn) != 1)
 		s->failed = true;
-	if (bn != NULL)
+	if (bn)
 		s->bn[s->n++] = bn;
 	return bn;
 }
@@ -90,7 +90,7 @@ static EVP_PKEY *numbers_pkey(struct numbers *s, const char *algorithm)
 		return NULL;
 	params = OSSL_PARAM_BLD_to_param(s->bld);
 	ctx = EVP_PKEY_CTX_new_from_name(NULL, algorithm, NULL);
-	if (params == NULL || ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
+	if (!params || !ctx || EVP_PKEY_fromdata_init(ctx) != 1 ||
 	    EVP_PKEY_fromdata(ctx, &out, EVP_PKEY_KEYPAIR, params) != 1)
 		out = NULL;
 	EVP_PKEY_CTX_free(ctx);
@@ -104,8 +104,8 @@ static BIGNUM *crt_exponent(const BIGNUM *d, const BIGNUM *p)
 	BN_CTX *ctx = BN_CTX_secure_new();
 	BIGNUM *less = BN_secure_new(), *out = BN_secure_new();
 
-	if (ctx == NULL || less == NULL || out == NULL || BN_copy(less, p) == NULL ||
-	    BN_sub_word(less, 1) != 1 || BN_mod(out, d, less, ctx) != 1) {
+	if (!ctx || !less || !out || !BN_copy(less, p) || BN_sub_word(less, 1) != 1 ||
+	    BN_mod(out, d, less, ctx) != 1) {
 		BN_clear_free(out);
 		out = NULL;
 	}
@@ -120,7 +120,7 @@ static EVP_PKEY *rsa_pkey(struct reader *r)
 	EVP_PKEY *out = NULL;
 	BIGNUM *d, *p, *q;
 
-	if (s.bld == NULL)
+	if (!s.bld)
 		return NULL;
 	(void)numbers_read(&s, r, OSSL_PKEY_PARAM_RSA_N);
 	(void)numbers_read(&s, r, OSSL_PKEY_PARAM_RSA_E);
@@ -144,7 +144,7 @@ static EVP_PKEY *ecdsa_pkey(struct reader *r, const struct key_kind *kind)
 	const uint8_t *curve, *point;
 	size_t curve_len, point_len;
 
-	if (s.bld == NULL)
+	if (!s.bld)
 		return NULL;
 	if (reader_string(r, 32, &curve, &curve_len) == 0 && curve_len == strlen(kind->curve) &&
 	    memcmp(curve, kind->curve, curve_len) == 0 &&
@@ -226,17 +226,17 @@ int key_private_from_fields(struct secret *fields, size_t len, const struct key 
 	    memcmp(name, kind->name, name_len) != 0)
 		return err_set(e, -EBADMSG, "private and public key are of different types");
 	k = calloc(1, sizeof *k);
-	if (k == NULL)
+	if (!k)
 		return err_set(e, -ENOMEM, "cannot hold a private key");
 	k->pub = key_dup(pub);
-	(void)str_copy(k->comment, sizeof k->comment, comment == NULL ? "" : comment);
+	(void)str_copy(k->comment, sizeof k->comment, comment ? comment : "");
 	if (pub->type == KEY_ED25519)
 		k->pkey = ed25519_pkey(&r);
 	else if (pub->type == KEY_RSA)
 		k->pkey = rsa_pkey(&r);
 	else
 		k->pkey = ecdsa_pkey(&r, kind);
-	if (k->pub == NULL || k->pkey == NULL || reader_end(&r) < 0)
+	if (!k->pub || !k->pkey || reader_end(&r) < 0)
 		result = err_set(e, -EBADMSG, "malformed private key");
 	else
 		result = check_pair(k, e);
@@ -254,7 +254,7 @@ void key_private_free(struct key_private *k)
 {
 	int saved = errno;
 
-	if (k != NULL) {
+	if (k) {
 		key_free(k->pub);
 		secret_free(k->fields);
 		EVP_PKEY_free(k->pkey);
@@ -369,7 +369,7 @@ int key_private_generate(enum key_type type, unsigned bits, struct key_private *
 		    e, -EINVAL, "an RSA key has %d to %d bits", KEY_RSA_MIN_BITS, KEY_RSA_MAX_BITS);
 	fields = secret_new(FIELDS_MAX);
 	pkey = generate(type, bits);
-	if (fields == NULL || pkey == NULL) {
+	if (!fields || !pkey) {
 		EVP_PKEY_free(pkey);
 		return err_set(e, -ENOMEM, "cannot make a key");
 	}
@@ -404,8 +404,7 @@ static int evp_sign(const struct key_private *k, const char *digest, const void 
     uint8_t *sig, size_t *sig_len)
 {
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	bool ok = ctx != NULL &&
-	          EVP_DigestSignInit_ex(ctx, NULL, digest, NULL, NULL, k->pkey, NULL) == 1 &&
+	bool ok = ctx && EVP_DigestSignInit_ex(ctx, NULL, digest, NULL, NULL, k->pkey, NULL) == 1 &&
 	          EVP_DigestSign(ctx, sig, sig_len, data, len) == 1;
 
 	EVP_MD_CTX_free(ctx);
@@ -425,7 +424,7 @@ int key_private_sign_raw(const struct key_private *k, const void *data, size_t l
 	if (kind->point_len == 0)
 		return err_set(e, -EINVAL, "not an ecdsa key");
 	if (evp_sign(k, kind->digest, data, len, der, &der_len) < 0 ||
-	    (sig = d2i_ECDSA_SIG(NULL, &p, (long)der_len)) == NULL)
+	    !(sig = d2i_ECDSA_SIG(NULL, &p, (long)der_len)))
 		return err_set(e, -EIO, "cannot sign");
 	if (BN_bn2binpad(ECDSA_SIG_get0_r(sig), ret, (int)n) < 0 ||
 	    BN_bn2binpad(ECDSA_SIG_get0_s(sig), ret + n, (int)n) < 0)

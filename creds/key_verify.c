@@ -47,7 +47,7 @@ static int ecdsa_to_der(const uint8_t *p, size_t len, uint8_t **ret, int *ret_le
 	r = BN_bin2bn(rb, (int)rl, NULL);
 	s = BN_bin2bn(sb, (int)sl, NULL);
 	sig = ECDSA_SIG_new();
-	if (r == NULL || s == NULL || sig == NULL || ECDSA_SIG_set0(sig, r, s) != 1) {
+	if (!r || !s || !sig || ECDSA_SIG_set0(sig, r, s) != 1) {
 		BN_free(r);
 		BN_free(s);
 		ECDSA_SIG_free(sig);
@@ -63,7 +63,7 @@ static bool evp_verify(const struct key *k, const char *digest, const uint8_t *s
     const void *data, size_t len)
 {
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	bool ok = ctx != NULL &&
+	bool ok = ctx &&
 	          EVP_DigestVerifyInit_ex(ctx, NULL, digest, NULL, NULL, k->pkey, NULL) == 1 &&
 	          EVP_DigestVerify(ctx, sig, sig_len, data, len) == 1;
 

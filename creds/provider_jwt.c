@@ -6,6 +6,11 @@
 #include "lib/err.h"
 #include "lib/util.h"
 
+/*
+ * Mints JWTs by asking the signer: the answer comes later, by id. How to ask is handed in, so that
+ * this knows no link.
+ */
+
 struct pending {
 	uint64_t id;
 	provider_minted_fn done; /* NULL: free */
@@ -33,17 +38,17 @@ static int jwt_mint(
 	uint64_t id;
 	int r;
 
-	for (size_t i = 0; i < PROVIDER_JWT_PENDING && slot == NULL; i++) {
-		if (j->pending[i].done == NULL)
+	for (size_t i = 0; i < PROVIDER_JWT_PENDING && !slot; i++) {
+		if (!j->pending[i].done)
 			slot = &j->pending[i];
 	}
-	if (slot == NULL)
+	if (!slot)
 		return err_set(e, -EAGAIN, "too many tokens are being signed");
 	body = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "tenant", l->tenant, "role",
-	    l->role, "session", l->session, "person", l->person == NULL ? "" : l->person,
-	    "audience", l->audience, "lease", l->id, "issued_s", (json_int_t)l->issued_s,
-	    "expires_s", (json_int_t)l->expires_s);
-	if (body == NULL)
+	    l->role, "session", l->session, "person", l->person ? l->person : "", "audience",
+	    l->audience, "lease", l->id, "issued_s", (json_int_t)l->issued_s, "expires_s",
+	    (json_int_t)l->expires_s);
+	if (!body)
 		return err_set(e, -EINVAL, "the lease cannot be put into words");
 	r = j->ask(j->arg, body, &id);
 	if (r < 0)
@@ -80,7 +85,7 @@ static void fail_all(struct provider_jwt *j, int code, const char *text)
 
 	err_set(&e, code, "%s", text);
 	for (size_t i = 0; i < PROVIDER_JWT_PENDING; i++) {
-		if (j->pending[i].done != NULL)
+		if (j->pending[i].done)
 			finish(&j->pending[i], code, NULL, &e);
 	}
 }
@@ -97,7 +102,7 @@ struct provider *provider_jwt_new(provider_jwt_ask_fn ask, void *arg)
 {
 	struct provider_jwt *j = calloc(1, sizeof *j);
 
-	if (j == NULL)
+	if (!j)
 		return NULL;
 	j->base.ops = &jwt_ops;
 	j->ask = ask;
@@ -111,11 +116,11 @@ bool provider_jwt_answer(struct provider *p, uint64_t id, const char *token, con
 	struct err e = ERR_INIT;
 
 	for (size_t i = 0; i < PROVIDER_JWT_PENDING; i++) {
-		if (j->pending[i].done == NULL || j->pending[i].id != id)
+		if (!j->pending[i].done || j->pending[i].id != id)
 			continue;
-		if (token == NULL)
-			err_set(&e, -EACCES, "%s", reason == NULL ? "the signer refused" : reason);
-		finish(&j->pending[i], token == NULL ? -EACCES : 0, token, &e);
+		if (!token)
+			err_set(&e, -EACCES, "%s", reason ? reason : "the signer refused");
+		finish(&j->pending[i], token ? 0 : -EACCES, token, &e);
 		return true;
 	}
 	return false;

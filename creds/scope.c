@@ -36,10 +36,10 @@ static int read_text(const char *key, const json_t *v, char **ret, struct err *e
 	const char *s = json_string_value(v);
 	size_t n = json_string_length(v);
 
-	if (s == NULL || n == 0 || n > SCOPE_TEXT_MAX || memchr(s, '\0', n) != NULL)
+	if (!s || n == 0 || n > SCOPE_TEXT_MAX || memchr(s, '\0', n))
 		return bad(e, key, "a string of 1 to 256 bytes");
 	*ret = strdup(s);
-	return *ret == NULL ? err_set(e, -ENOMEM, "cannot hold a scope") : 0;
+	return *ret ? 0 : err_set(e, -ENOMEM, "cannot hold a scope");
 }
 
 static int read_list(const char *key, const json_t *v, struct scope_list *ret, struct err *e)
@@ -50,7 +50,7 @@ static int read_list(const char *key, const json_t *v, struct scope_list *ret, s
 		return bad(e, key, "a list of at most 64 strings");
 	ret->present = true;
 	ret->item = calloc(n + 1, sizeof *ret->item);
-	if (ret->item == NULL)
+	if (!ret->item)
 		return err_set(e, -ENOMEM, "cannot hold a scope");
 	for (size_t i = 0; i < n; i++) {
 		int r = read_text(key, json_array_get(v, i), &ret->item[i], e);
@@ -83,7 +83,7 @@ static int read_allow(const json_t *v, unsigned *ret, struct err *e)
 		const char *s = json_string_value(item);
 		unsigned bit = 0;
 
-		if (s != NULL && strlen(s) == json_string_length(item))
+		if (s && strlen(s) == json_string_length(item))
 			bit = scope_allow_bit(s);
 		if (bit == 0 || (all & bit) != 0)
 			return bad(e, "allow",
@@ -104,7 +104,7 @@ static int read_field(struct scope *s, const char *key, const json_t *v, struct 
 	if (strcmp(key, "template") == 0) {
 		const char *name = json_string_value(v);
 
-		if (name == NULL || !name_valid(name, json_string_length(v)))
+		if (!name || !name_valid(name, json_string_length(v)))
 			return bad(e, key, "a template's name");
 		(void)str_copy(s->template, sizeof s->template, name);
 		return 0;
@@ -143,14 +143,14 @@ int scope_parse(const void *text, size_t len, struct scope **ret, struct err *e)
 		    e, -EBADMSG, "scope: must be a JSON object of at most %u bytes", SCOPE_MAX);
 	/* jansson bounds the depth (JSON_PARSER_MAX_DEPTH) and refuses NUL in keys and strings */
 	o = json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);
-	if (o == NULL)
+	if (!o)
 		return err_set(e, -EBADMSG, "scope: not JSON (column %d)", je.column);
 	s = scope_new();
-	if (s == NULL)
+	if (!s)
 		r = err_set(e, -ENOMEM, "cannot hold a scope");
 	else if (!json_is_object(o))
 		r = err_set(e, -EBADMSG, "scope: must be a JSON object");
-	else if (json_object_get(o, "v") == NULL)
+	else if (!json_object_get(o, "v"))
 		r = bad(e, "v", "1");
 	if (r == 0) {
 		json_object_foreach(o, key, v)
@@ -173,7 +173,7 @@ struct scope *scope_new(void)
 {
 	struct scope *s = calloc(1, sizeof *s);
 
-	if (s != NULL)
+	if (s)
 		s->allow = SCOPE_ALL;
 	return s;
 }
@@ -189,7 +189,7 @@ void scope_free(struct scope *s)
 {
 	int saved = errno;
 
-	if (s != NULL) {
+	if (s) {
 		list_done(&s->credentials);
 		list_done(&s->egress);
 		free(s->person);
@@ -215,7 +215,7 @@ static int put_list(json_t *o, const char *key, const struct scope_list *l)
 json_t *scope_to_json(const struct scope *s)
 {
 	json_t *o = json_pack("{s:i}", "v", 1);
-	int r = o == NULL ? -1 : 0;
+	int r = o ? 0 : -1;
 
 	if (s->template[0] != '\0')
 		r |= json_object_set_new(o, "template", json_string(s->template));
@@ -225,9 +225,9 @@ json_t *scope_to_json(const struct scope *s)
 		r |= json_object_set_new(o, "lifetime_s", json_integer(s->lifetime_s));
 	if (s->idle_s != 0)
 		r |= json_object_set_new(o, "idle_s", json_integer(s->idle_s));
-	if (s->person != NULL)
+	if (s->person)
 		r |= json_object_set_new(o, "person", json_string(s->person));
-	if (s->task != NULL)
+	if (s->task)
 		r |= json_object_set_new(o, "task", json_string(s->task));
 	if (s->allow != SCOPE_ALL) {
 		json_t *a = json_array();
@@ -260,13 +260,13 @@ json_t *scope_list_narrow(const struct scope_list *l, const json_t *allowed)
 {
 	json_t *out;
 
-	if (!json_is_array(allowed) || (out = json_array()) == NULL)
+	if (!json_is_array(allowed) || !(out = json_array()))
 		return NULL;
 	for (size_t i = 0; i < json_array_size(allowed); i++) {
 		json_t *item = json_array_get(allowed, i);
 		const char *s = json_string_value(item);
 
-		if (s == NULL || (scope_list_permits(l, s) && json_array_append(out, item) < 0)) {
+		if (!s || (scope_list_permits(l, s) && json_array_append(out, item) < 0)) {
 			json_decref(out);
 			return NULL;
 		}

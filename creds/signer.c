@@ -41,12 +41,12 @@ struct signer *signer_new(const struct signer_config *c, struct err *e)
 {
 	struct signer *s;
 
-	if (c->rate == 0 || c->burst == 0 || c->issuer == NULL || *c->issuer == '\0') {
+	if (c->rate == 0 || c->burst == 0 || !c->issuer || *c->issuer == '\0') {
 		err_set(e, -EINVAL, "a signer needs an issuer, a rate and a burst");
 		return NULL;
 	}
 	s = calloc(1, sizeof *s);
-	if (s == NULL || (s->issuer = strdup(c->issuer)) == NULL) {
+	if (!s || !(s->issuer = strdup(c->issuer))) {
 		free(s);
 		err_set(e, -ENOMEM, "cannot hold a signer");
 		return NULL;
@@ -60,7 +60,7 @@ struct signer *signer_new(const struct signer_config *c, struct err *e)
 
 void signer_free(struct signer *s)
 {
-	if (s == NULL)
+	if (!s)
 		return;
 	for (size_t i = 0; i < s->ntenants; i++)
 		key_private_free(s->tenants[i].key);
@@ -111,7 +111,7 @@ static int find_tenant(struct signer *s, const char *name, struct tenant **ret, 
 	struct tenant *t;
 	int r;
 
-	if (name == NULL || !name_valid(name, strlen(name)))
+	if (!name || !name_valid(name, strlen(name)))
 		return err_set(e, -EINVAL, "no tenant's name");
 	for (size_t i = 0; i < s->ntenants; i++) {
 		if (strcmp(s->tenants[i].name, name) == 0) {
@@ -149,7 +149,7 @@ static bool take_token(const struct signer *s, struct tenant *t)
 
 static bool id_ok(const char *s)
 {
-	size_t n = s == NULL ? 0 : strlen(s);
+	size_t n = s ? strlen(s) : 0;
 
 	return n >= 1 && n <= ID_MAX &&
 	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == n;
@@ -157,9 +157,9 @@ static bool id_ok(const char *s)
 
 static bool text_ok(const char *s, size_t min, size_t max)
 {
-	size_t n = s == NULL ? 0 : strlen(s);
+	size_t n = s ? strlen(s) : 0;
 
-	if (s == NULL || n < min || n > max)
+	if (!s || n < min || n > max)
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		if ((unsigned char)s[i] < ' ' || s[i] == 0x7f)
@@ -172,7 +172,7 @@ static int check_claims(const struct jwt_claims *c, struct err *e)
 {
 	int64_t now_s = clock_wall_ns() / NSEC_PER_SEC, skew, ttl;
 
-	if (c->role == NULL || !name_valid(c->role, strlen(c->role)))
+	if (!c->role || !name_valid(c->role, strlen(c->role)))
 		return err_set(e, -EINVAL, "no role's name");
 	if (!id_ok(c->session) || !id_ok(c->lease))
 		return err_set(e, -EINVAL, "no session's or lease's id");
@@ -196,7 +196,7 @@ static int sign_jwt(struct signer *s, const struct msg *m, json_t **ret, struct 
 {
 	const char *issuer = msg_str(m, "issuer"); /* the tenant's own */
 	const struct jwt_claims c = {
-	    .issuer = issuer == NULL ? s->issuer : issuer,
+	    .issuer = issuer ? issuer : s->issuer,
 	    .audience = msg_str(m, "audience"),
 	    .tenant = msg_str(m, "tenant"),
 	    .role = msg_str(m, "role"),
@@ -219,8 +219,8 @@ static int sign_jwt(struct signer *s, const struct msg *m, json_t **ret, struct 
 	r = jwt_sign(t->key, &c, &token, e);
 	if (r == 0) {
 		text = buf_cstr(&token);
-		*ret = text == NULL ? NULL : json_pack("{s:s}", "token", text);
-		if (*ret == NULL)
+		*ret = text ? json_pack("{s:s}", "token", text) : NULL;
+		if (!*ret)
 			r = err_set(e, -ENOMEM, "cannot hold a token");
 	}
 	buf_done(&token);
@@ -239,8 +239,8 @@ static int tell_jwks(struct signer *s, const struct msg *m, json_t **ret, struct
 		return r;
 	k = key_private_public(t->key);
 	jwks = jwt_jwks(&k, 1);
-	*ret = jwks == NULL ? NULL : json_pack("{s:o}", "jwks", jwks);
-	return *ret == NULL ? err_set(e, -ENOMEM, "cannot hold a key set") : 0;
+	*ret = jwks ? json_pack("{s:o}", "jwks", jwks) : NULL;
+	return *ret ? 0 : err_set(e, -ENOMEM, "cannot hold a key set");
 }
 
 int signer_handle(struct signer *s, const struct msg *m, const char **ret_type, json_t **ret_body)
@@ -264,7 +264,7 @@ int signer_handle(struct signer *s, const struct msg *m, const char **ret_type, 
 		*ret_type = "sign.refused";
 		body = json_pack("{s:s}", "reason", err_text(&e));
 	}
-	if (body == NULL)
+	if (!body)
 		return -ENOMEM;
 	*ret_body = body;
 	return 0;

@@ -28,6 +28,7 @@ struct signer_config {
 	unsigned burst;     /* at once */
 };
 
+/* The caller's; NULL with e. */
 struct signer *signer_new(const struct signer_config *c, struct err *e);
 void signer_free(struct signer *s);
 

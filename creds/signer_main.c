@@ -165,13 +165,13 @@ static void on_core(struct loop *l, int fd, unsigned what, void *arg)
 
 static int take_core(struct process *p, struct msg *m)
 {
-	if (p->core != NULL)
+	if (p->core)
 		core_gone(p);
 	p->core = chan_new(msg_take_fd(m, 0), MSG_SIGNER, MSG_CORE);
-	if (p->core == NULL)
+	if (!p->core)
 		return -errno;
 	p->core_src = loop_fd(p->loop, chan_fd(p->core), LOOP_READ, on_core, p);
-	return p->core_src == NULL ? -errno : 0;
+	return p->core_src ? 0 : -errno;
 }
 
 static void on_supervisor(struct loop *l, int fd, unsigned what, void *arg)
@@ -219,7 +219,7 @@ static int run(const struct args *a)
 	p.loop = loop_new();
 	p.signer = signer_new(&c, &e);
 	p.supervisor = chan_new(SUPERVISOR_FD, MSG_SIGNER, MSG_SUPERVISOR);
-	if (p.loop == NULL || p.signer == NULL || p.supervisor == NULL) {
+	if (!p.loop || !p.signer || !p.supervisor) {
 		log_error("cannot start: %s", e.code != 0 ? err_text(&e) : strerror(errno));
 		return -ENOMEM;
 	}
@@ -229,12 +229,12 @@ static int run(const struct args *a)
 		return r;
 	}
 	p.supervisor_src = loop_fd(p.loop, SUPERVISOR_FD, LOOP_READ, on_supervisor, &p);
-	if (p.supervisor_src == NULL)
+	if (!p.supervisor_src)
 		return -errno;
 	r = chan_send(p.supervisor, "ready", 0, json_object(), NULL, 0);
 	if (r == 0)
 		r = loop_run(p.loop);
-	if (p.core != NULL)
+	if (p.core)
 		core_gone(&p);
 	loop_remove(p.supervisor_src);
 	chan_free(p.supervisor);

@@ -20,8 +20,8 @@ struct buf {
 };
 
 void buf_init(struct buf *b, size_t max);
-/* Frees and resets; keeps max. Contents are zeroed first (they may have been a secret's envelope).
- */
+/* Frees and resets; keeps max. Contents are zeroed first (they may have been
+ * a secret's envelope). */
 void buf_done(struct buf *b);
 void buf_reset(struct buf *b); /* len = 0, error = 0; memory kept */
 int buf_status(const struct buf *b);

@@ -21,9 +21,8 @@ struct chan;
 struct err;
 struct msg;
 
-#define CHAN_QUEUE_MAX                                                                             \
-	(1024u * 1024)        /* bytes waiting to be sent; beyond it the peer is dropped           \
-	                       */
+/* bytes waiting to be sent; beyond it the peer is dropped */
+#define CHAN_QUEUE_MAX     (1024u * 1024)
 #define CHAN_QUEUE_FDS_MAX 64 /* descriptors waiting with them */
 #define CHAN_KEPT_MAX      64 /* messages that chan_call() keeps aside */
 

@@ -22,8 +22,8 @@ struct confine_limits {
 };
 
 /* PR_SET_NO_NEW_PRIVS, PR_SET_DUMPABLE 0, RLIMIT_CORE 0, default signal dispositions and mask.
- * Comes first: it also reads what lib/ later needs from files (jansson's hash seed, the boot id).
- */
+ * Comes first: it also reads what lib/ later needs from files (jansson's hash seed,
+ * the boot id). */
 int confine_basics(void);
 int confine_limits(const struct confine_limits *l);
 /* Empty supplementary groups, gid and uid (real, effective, saved), verified afterwards. */

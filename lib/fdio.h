@@ -12,10 +12,11 @@
 struct buf;
 struct err;
 
+/* 0 or -errno. */
 int fd_set_nonblock(int fd, bool on);
 int fd_set_cloexec(int fd, bool on);
-/* All of it, or -errno; EINTR retried, EAGAIN polled for (no deadline: for files and blocking fds).
- */
+/* All of it, or -errno; EINTR retried, EAGAIN polled for (no deadline:
+ * for files and blocking fds). */
 int fd_write_full(int fd, const void *data, size_t len);
 /* Exactly len bytes; -ENODATA at an early end. */
 int fd_read_full(int fd, void *data, size_t len);

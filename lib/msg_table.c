@@ -133,8 +133,8 @@ const struct msg_type msg_types[] = {
         {{"sessions", MSG_STRINGS, 2048, false}}},
     /* the sandbox has knocked at its credential listener: a lease process now serves it */
     {"lease.up", MSG_SPAWN, MSG_CORE, LINKED, SMALL, 1, 1, {ID}},
-    /* an sshd session: the descriptor is cgroup.procs of the cgroup that ties its processes to it
-     */
+    /* an sshd session: the descriptor is cgroup.procs of the cgroup that ties its
+     * processes to it */
     {"tie.make", MSG_CORE, MSG_SPAWN, LINKED, SMALL, NO_FDS, {ID}},
     {"tie.made", MSG_SPAWN, MSG_CORE, LINKED, SMALL, 1, 1, {ID, {"path", MSG_STRING, 256, false}}},
 

@@ -14,8 +14,8 @@
 
 struct secret;
 
-/* len zero bytes, 1 <= len <= SECRET_MAX. NULL with errno. The caller owns it. */
 #define SECRET_MAX 65536
+/* len zero bytes, 1 <= len <= SECRET_MAX. NULL with errno. The caller owns it. */
 struct secret *secret_new(size_t len);
 void secret_free(struct secret *s); /* erases; NULL is fine; keeps errno */
 uint8_t *secret_data(struct secret *s);

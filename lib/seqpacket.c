@@ -97,8 +97,8 @@ int seqpacket_recv(int fd, size_t max, struct seqpacket *ret)
 	int r;
 
 	/* Its size first, so that nobody needs a large buffer while idle. A peer that closed
-	 * without reading all of ours leaves ECONNRESET, told once, in front of what it had sent.
-	 */
+	 * without reading all of ours leaves ECONNRESET, told once,
+	 * in front of what it had sent. */
 	do
 		size = recv(fd, NULL, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
 	while (size < 0 && (errno == EINTR || errno == ECONNRESET));

@@ -261,8 +261,8 @@ static size_t distance(const char *a, const char *b)
 	return prev[n];
 }
 
-/* The allowed key that may have been meant: at most a third of its letters (and one) away; or NULL.
- */
+/* The allowed key that may have been meant: at most a third of its letters (and one) away;
+ * or NULL. */
 static const char *nearest(const char *key, const char *const *allowed)
 {
 	const char *best = NULL;

@@ -11,11 +11,12 @@
 #include "lib/chan.h"
 #include "lib/fdio.h"
 #include "lib/msg.h"
+#include "lib/signame.h"
+#include "lib/status.h"
 #include "lib/util.h"
 #include "pam/denial.h"
 #include "pam/flow.h"
 #include "pam/run_tty.h"
-#include "pam/status.h"
 
 /* A pty passes bytes on through a work queue of the kernel's, so its last ones may come after the
  * news of the exit; when the last slave has closed it says so itself. */
@@ -106,7 +107,7 @@ static void on_signal(struct loop_state *s)
 			(void)run_tty_copy_size(s->r->tty, s->flow[OUT].from);
 		return;
 	}
-	name = status_signal_name((int)i.ssi_signo);
+	name = signame((int)i.ssi_signo);
 	if (name && chan_fd(s->r->core) >= 0)
 		(void)chan_send(s->r->core, "channel.signal", 0,
 		    json_pack("{s:i, s:s}", "channel", (int)s->r->channel, "signal", name), NULL,
@@ -211,7 +212,7 @@ static void hear_why(struct loop_state *s)
 static void tell_core(const struct loop_state *s)
 {
 	const struct relay_end *end = s->end;
-	const char *name = status_signal_name(end->signo);
+	const char *name = signame(end->signo);
 
 	if (chan_fd(s->r->core) < 0)
 		return;

@@ -48,6 +48,20 @@ def calls(code, names):
             yield n, m.group(1)
 
 
+def early_returns(code):
+    """A buffer that cleans itself up must be initialised before the first way out."""
+    lines = code.split("\n")
+    for n, line in enumerate(lines):
+        m = re.match(r"\s*cleanup_buf struct buf ([\w, ]+);", line)
+        for name in m.group(1).replace(" ", "").split(",") if m else ():
+            for after in lines[n + 1:]:
+                if re.search(rf"buf_init\(&{name}\b", after) or after.startswith("}"):
+                    break
+                if re.search(r"\b(return|goto)\b", after):
+                    yield n + 1, name
+                    break
+
+
 def includes(path, text, room):
     found = re.findall(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', text, re.M)
     for kind, name in found:
@@ -79,6 +93,8 @@ def check(path):
             yield f"{path}: not in a room"
         return
     yield from includes(path, text, room)
+    for n, name in early_returns(code):
+        yield f"{path}:{n}: {name} is not initialised before the first return"
     if not MOUNT_PLACE.match(path):
         for n, line in enumerate(code.split("\n"), 1):
             if m := MOUNTS.search(line):

@@ -38,8 +38,8 @@ struct record_ops {
 	 * tolerated. */
 	int (*clock_ok)(struct record_log *l, struct err *e);
 	int (*clock_accept)(struct record_log *l); /* the operator says so; recorded */
-	/* Wall time that never runs behind the newest record: for every judgement about validity.
-	 */
+	/* Wall time that never runs behind the newest record:
+	 * for every judgement about validity. */
 	int64_t (*now_ns)(struct record_log *l);
 	uint64_t (*size)(struct record_log *l);
 	void (*free)(struct record_log *l);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/core/budget.h"
 #include "broker/core/config.h"
 #include "broker/core/conn.h"
 #include "lib/str.h"
@@ -15,7 +16,7 @@ static void say(struct authorize_answer *a, bool tell, const char *reason)
 }
 
 /* What only the core knows. */
-static bool has_room(struct conn *k, struct authorize_answer *a)
+static bool has_room(struct conn *k, const struct auth_try *t, struct authorize_answer *a)
 {
 	char why[CORE_REASON_MAX];
 
@@ -26,6 +27,12 @@ static bool has_room(struct conn *k, struct authorize_answer *a)
 	if (conn_count(k->core, a->tenant->name) >= a->tenant->sessions) {
 		(void)snprintf(why, sizeof why, "tenant %s has all of its %u connections",
 		    a->tenant->name, a->tenant->sessions);
+		say(a, true, why);
+		return false;
+	}
+	if (t->proved && !budget_take(k->core, a->tenant->name, 2 * budget_cost(&a->grant, NULL))) {
+		(void)snprintf(why, sizeof why,
+		    "tenant %s has filled its share of the log; try again later", a->tenant->name);
 		say(a, true, why);
 		return false;
 	}
@@ -54,7 +61,7 @@ static int judge(struct conn *k, const struct auth_try *t, struct authorize_answ
 	else if (t->key_len == 0)
 		(void)snprintf(a->reason, sizeof a->reason, "%s is not offered", t->method);
 	else if (authorize(&q, a) == 0) {
-		if (has_room(k, a))
+		if (has_room(k, t, a))
 			return 0;
 		grant_done(&a->grant);
 	}
@@ -97,7 +104,7 @@ int auth_judge(struct conn *k, const struct auth_try *t, struct authorize_answer
 		k->user_fixed = true;
 	}
 	if (r < 0 && k->failures <= CONN_FAILURES_MAX)
-		k->failures++;
+		k->failures += t->proved || t->key_len == 0 ? CONN_ATTEMPT : 1;
 	return r;
 }
 
@@ -111,6 +118,8 @@ int auth_refused(struct conn *k, const struct auth_try *t, const struct authoriz
 	if (k->failures > CONN_FAILURES_MAX && !done && k->quiet)
 		return 0;
 	k->quiet = k->failures > CONN_FAILURES_MAX;
+	if (!done && !budget_take(k->core, NULL, BUDGET_SMALL))
+		return 0;
 	body = who(t, a);
 	if (body)
 		(void)json_object_set_new(body, "reason", json_string(a->reason));

@@ -26,8 +26,7 @@ struct authorize_query {
 	const struct config *config;
 	const void *user; /* the login name as it came */
 	size_t user_len;
-	bool unix_user;  /* it is a Unix account of this host (route sshd): role.unix names the role
-	                  */
+	bool unix_user;  /* a Unix account of this host (route sshd): role.unix names the role */
 	const void *key; /* a certificate's blob, as it came */
 	size_t key_len;
 	const char *peer; /* "192.0.2.1", "192.0.2.1:4711", "[2001:db8::1]:4711"; NULL: unknown */

@@ -16,6 +16,7 @@
 #include "lib/buf.h"
 #include "lib/err.h"
 #include "lib/msg.h"
+#include "lib/signame.h"
 #include "lib/str.h"
 #include "lib/util.h"
 
@@ -270,16 +271,14 @@ void command_done(struct command *c)
 
 int command_signal(const char *name)
 {
+	/* what clients send beside the names of the RFC */
 	static const struct {
 		const char *name;
 		int number;
-	} known[] = {{"ABRT", SIGABRT}, {"ALRM", SIGALRM}, {"FPE", SIGFPE}, {"HUP", SIGHUP},
-	    {"ILL", SIGILL}, {"INT", SIGINT}, {"KILL", SIGKILL}, {"PIPE", SIGPIPE},
-	    {"QUIT", SIGQUIT}, {"SEGV", SIGSEGV}, {"TERM", SIGTERM}, {"USR1", SIGUSR1},
-	    {"USR2", SIGUSR2}, {"WINCH", SIGWINCH}, {"CONT", SIGCONT}, {"TSTP", SIGTSTP}};
+	} more[] = {{"WINCH", SIGWINCH}, {"CONT", SIGCONT}, {"TSTP", SIGTSTP}};
 
-	for (size_t i = 0; i < ARRAY_LEN(known); i++)
-		if (strcmp(known[i].name, name) == 0)
-			return known[i].number;
-	return 0;
+	for (size_t i = 0; i < ARRAY_LEN(more); i++)
+		if (strcmp(more[i].name, name) == 0)
+			return more[i].number;
+	return signame_number(name);
 }

@@ -318,3 +318,16 @@ const struct tenant *config_tenant_by_ca(const struct config *c, const struct ke
 				return &c->tenant[i];
 	return NULL;
 }
+
+int config_check_hostkey(const struct config *c, const char *fingerprint, struct err *e)
+{
+	char ca[KEY_FINGERPRINT_LEN];
+
+	for (size_t i = 0; i < c->ntenants; i++)
+		for (size_t k = 0; k < c->tenant[i].ncas; k++)
+			if (strcmp(key_fingerprint(c->tenant[i].ca[k], ca), fingerprint) == 0)
+				return err_set(e, -EINVAL,
+				    "tenants/%s.yaml: a CA key is the host's own key (%s)",
+				    c->tenant[i].name, ca);
+	return 0;
+}

@@ -37,6 +37,9 @@ const struct tenant *config_tenant(const struct config *c, const char *name);
 const struct template *config_template(const struct config *c, const char *name);
 /* Whose CA is it? NULL: nobody's. */
 const struct tenant *config_tenant_by_ca(const struct config *c, const struct key *ca);
+/* A CA key must not be the host's own, whose private half every worker holds (fingerprint as
+ * key_fingerprint() has it; empty: not known). 0, or -EINVAL with the tenant. */
+int config_check_hostkey(const struct config *c, const char *fingerprint, struct err *e);
 /* What was understood, for `postern check` (new): {"listen", "ids", "limits", "tenants": [{"name",
  * "cas": [fingerprint], "roles": [...], "sessions"}], "templates": [...], "digest"}. */
 json_t *config_summary(const struct config *c);

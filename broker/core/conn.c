@@ -161,9 +161,16 @@ void conn_save(struct conn *k)
 
 static void record_end(struct conn *k, const char *why, bool by_us)
 {
-	(void)note(k->core, "conn.end", k->grant.tenant, conn_subject(k),
-	    json_pack("{s:s, s:s, s:I}", "reason", why, "by", by_us ? "core" : "peer", "lasted_ms",
-	        (json_int_t)((clock_wall_ns() - k->started_ns) / 1000000)));
+	json_t *body;
+
+	if (k->unsaid && k->state == CONN_AUTH)
+		return;
+	body = json_pack("{s:s, s:s, s:I}", "reason", why, "by", by_us ? "core" : "peer",
+	    "lasted_ms", (json_int_t)((clock_wall_ns() - k->started_ns) / 1000000));
+	if (body && k->rate.refused) /* commands that were too many to be recorded one by one */
+		(void)json_object_set_new(
+		    body, "unsaid", json_integer((json_int_t)k->rate.refused));
+	(void)note(k->core, "conn.end", k->grant.tenant, conn_subject(k), body);
 }
 
 void conn_end(struct conn *k, const char *why, bool by_us)

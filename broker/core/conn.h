@@ -14,13 +14,19 @@
 #include "broker/core/core.h"
 #include "broker/core/grant.h"
 #include "broker/core/lifecycle.h"
+#include "broker/core/rate.h"
 
 struct peer;
 struct session;
 
-#define CONN_FAILURES_MAX 6 /* refused attempts; then nothing is judged any more */
+/* A refused attempt weighs four, a key that was only offered weighs one: clients offer all that
+ * they have before the right one. Beyond six attempts nothing is judged any more. */
+#define CONN_ATTEMPT      4u
+#define CONN_FAILURES_MAX (6 * CONN_ATTEMPT)
 #define CONN_EVENTS_MAX   64
 #define CONN_USER_MAX     256
+#define CONN_EXEC_RATE    100 /* commands a second, after a burst */
+#define CONN_EXEC_BURST   1000
 
 enum conn_route { ROUTE_SSH, ROUTE_SSHD };
 
@@ -54,8 +60,10 @@ struct conn {
 	uint8_t user[CONN_USER_MAX];
 	size_t user_len;
 	bool user_fixed, asking, restored, quiet;
+	bool unsaid;        /* a stranger more than the log has room for: budget.h */
 	uint64_t asking_id; /* route sshd: the login's question */
 	unsigned failures, events;
+	struct rate rate;   /* of channel.exec */
 	struct grant grant; /* in CONN_OPEN */
 	int64_t started_ns, ends_boot_ns;
 	struct loop_source *timer;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "broker/core/budget.h"
 #include "broker/core/config.h"
 #include "broker/core/conn.h"
 #include "broker/core/core_seal.h"
@@ -254,6 +255,7 @@ struct core *core_new(const struct core_options *o, struct err *e)
 	c->log = o->log;
 	c->config = o->config;
 	c->config_fd = o->config_fd;
+	c->hostkey = o->hostkey ? o->hostkey : "";
 	c->proc_fd = o->proc_fd;
 	c->etc_fd = o->etc_fd;
 	c->idcount = o->idcount;
@@ -282,6 +284,7 @@ void core_free(struct core *c)
 		session_free(c->sessions);
 	peers_free(c);
 	question_free_all(c);
+	budget_free(c);
 	while (c->restored) {
 		struct core_restored *r = c->restored;
 

@@ -19,6 +19,7 @@
 
 #include "broker/audit/record.h"
 
+struct budget;
 struct config;
 struct decider;
 struct err;
@@ -29,7 +30,7 @@ struct provider;
 struct seal;
 struct store;
 
-#define CORE_CONNS_MAX   4096
+#define CORE_CONNS_MAX   4096 /* GATEWAY_CONNECTIONS_MAX, spare workers, CORE_PAM_MAX */
 #define CORE_ID_MAX      36
 #define CORE_REASON_MAX  400
 #define CORE_LISTENERS   3
@@ -43,6 +44,7 @@ struct core_options {
 	struct loop *loop;
 	int supervisor_fd;       /* taken over */
 	int config_fd;           /* CONFIGDIR; borrowed */
+	const char *hostkey;     /* the host key's fingerprint; borrowed */
 	int proc_fd, etc_fd;     /* /proc and /etc; borrowed; -1: do without */
 	struct store *store;     /* borrowed; NULL: nothing survives (tests) */
 	struct record_log *log;  /* borrowed */
@@ -73,6 +75,7 @@ struct core {
 	struct config *config;
 	int64_t config_loaded_ns, started_boot_ns;
 	int config_fd, proc_fd, etc_fd;
+	const char *hostkey;
 	uint32_t idcount;
 	char instance[64];
 	struct decider *decider;
@@ -85,6 +88,7 @@ struct core {
 	struct session *sessions;
 	struct lease_entry *leases;
 	struct question *questions; /* of operators, waiting for others: status.c */
+	struct budget *budgets;
 	struct core_restored *restored;
 	struct core_listener listeners[CORE_LISTENERS];
 
@@ -93,6 +97,8 @@ struct core {
 	uint64_t serial;
 	int64_t rude_ns;       /* peer_rude(): since when */
 	unsigned rude, unsaid; /* what was recorded since, and what was not */
+	int64_t strange_ns;    /* handle_run.c: since when */
+	unsigned strange;      /* what strangers had read since */
 	bool clock_bad;        /* said so already */
 	bool ready, stopping, quit;
 	int status; /* for main(): the exit status once the loop has stopped */

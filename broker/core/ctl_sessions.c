@@ -10,7 +10,11 @@
 #include "broker/store/store.h"
 #include "lib/buf.h"
 #include "lib/clock.h"
+#include "lib/msg.h"
 #include "lib/util.h"
+
+#define CTL_SESSIONS_BYTES (MSG_MAX - 4096)
+#define COMMAND_SHOWN      256
 
 /* What a row has that is nobody's business but a restarted core's. */
 static const char *const internal[] = {"started_ns", "ends_boot_ns", "boot", "tie"};
@@ -82,39 +86,66 @@ static json_t **sorted(json_t *list)
 	return rows;
 }
 
-static void add_ended(struct core *c, const char *tenant, json_t *list, bool *more)
+/* One more, taken over. False: the answer has no room for it, as people have long names. */
+static bool add(json_t *list, json_t *o, size_t *left)
+{
+	size_t n = json_dumpb(o, NULL, 0, JSON_COMPACT) + 1;
+
+	if (n > *left || json_array_size(list) >= CTL_SESSIONS_MAX) {
+		json_decref(o);
+		return false;
+	}
+	*left -= n;
+	return json_array_append_new(list, o) == 0;
+}
+
+static void add_ended(struct core *c, const char *tenant, json_t *list, size_t *left, bool *more)
 {
 	json_auto_t *rows = ended(c, tenant);
 	cleanup_free json_t **order = sorted(rows);
 
 	for (size_t i = 0; order && order[i]; i++) {
-		if (json_array_size(list) >= CTL_SESSIONS_MAX) {
+		drop(order[i], internal, ARRAY_LEN(internal));
+		drop(order[i], details, ARRAY_LEN(details));
+		if (!add(list, json_incref(order[i]), left)) {
 			*more = true;
 			return;
 		}
-		drop(order[i], internal, ARRAY_LEN(internal));
-		drop(order[i], details, ARRAY_LEN(details));
-		(void)json_array_append(list, order[i]);
 	}
 }
 
 json_t *ctl_sessions(struct core *c, const char *tenant, bool all)
 {
 	json_t *list = json_array();
+	size_t left = CTL_SESSIONS_BYTES;
 	bool more = false;
 
 	for (const struct session *s = c->sessions; s; s = s->next) {
 		if (tenant && strcmp(s->grant.tenant, tenant) != 0)
 			continue;
-		if (json_array_size(list) >= CTL_SESSIONS_MAX) {
+		if (!add(list, session_summary(s), &left)) {
 			more = true;
 			break;
 		}
-		(void)json_array_append_new(list, session_summary(s));
 	}
 	if (all)
-		add_ended(c, tenant, list, &more);
+		add_ended(c, tenant, list, &left, &more);
 	return json_pack("{s:o, s:b}", "sessions", list, "more", more ? 1 : 0);
+}
+
+/* The beginning of a command, so much that all of a session's fit one answer. */
+static json_t *beginning(const char *s)
+{
+	json_t *v = NULL;
+
+	for (size_t n = strnlen(s, COMMAND_SHOWN); n > 0; n /= 2) {
+		v = json_stringn(s, n); /* NULL: the cut is within a character */
+		if (v && json_dumpb(v, NULL, 0, JSON_ENCODE_ANY) <= 2 * COMMAND_SHOWN)
+			return v;
+		json_decref(v);
+		v = NULL;
+	}
+	return v;
 }
 
 static json_t *open_channels(const struct session *s)
@@ -128,8 +159,7 @@ static json_t *open_channels(const struct session *s)
 
 		clock_format(started, sizeof started, ch->started_ns);
 		if (o && ch->command.text)
-			(void)json_object_set_new(o, "command",
-			    json_stringn(ch->command.text, strnlen(ch->command.text, 256)));
+			(void)json_object_set_new(o, "command", beginning(ch->command.text));
 		if (o)
 			(void)json_object_set_new(o, "started", json_string(started));
 		(void)json_array_append_new(list, o);
@@ -159,9 +189,9 @@ json_t *ctl_session(struct core *c, const char *id)
 	cleanup_buf struct buf b;
 	json_t *o;
 
+	buf_init(&b, STORE_VALUE_MAX);
 	if (s)
 		return live(s);
-	buf_init(&b, STORE_VALUE_MAX);
 	if (!c->store || strlen(id) == 0 || strlen(id) > CORE_ID_MAX ||
 	    store_get(c->store, STORE_SESSIONS, id, strlen(id), &b) < 0)
 		return NULL;

@@ -29,7 +29,10 @@ static void refuse(struct decision *d, const struct grant *g, const char *what)
 
 	d->verdict = VERDICT_DENY;
 	str_escape(shown, sizeof shown, what, strlen(what));
-	(void)snprintf(d->reason, sizeof d->reason, "%s is not allowed to role %s", shown, g->role);
+	/* the grant is policy already cut by the scope:
+	 * which of the two said no is not known here */
+	(void)snprintf(d->reason, sizeof d->reason,
+	    "%s is not allowed to role %s with this certificate", shown, g->role);
 }
 
 static void grant_decide(

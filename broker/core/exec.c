@@ -7,110 +7,36 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "broker/core/budget.h"
 #include "broker/core/config.h"
 #include "broker/core/conn.h"
 #include "broker/core/decide.h"
+#include "broker/core/exec_deny.h"
 #include "broker/core/peer.h"
 #include "broker/core/pipes.h"
 #include "broker/core/session.h"
 #include "broker/init/proto.h"
 #include "lib/buf.h"
+#include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/msg.h"
-#include "lib/str.h"
 #include "lib/util.h"
 
-#define ROOMY_CHANNELS 64 /* in the whole core: these get large pipes */
-#define SHOWN_COMMAND  (16u * 1024)
+#define ROOMY_CHANNELS 64  /* in the whole core: these get large pipes */
+#define ENV_COST       160 /* of a variable's name in a record */
 
 /* ---- refusing ---- */
 
-/* What is left of a channel while its refusal is being recorded. */
-struct denial {
-	struct core *core;
-	uint64_t peer, question;
-	uint32_t channel;
-	char reason[CORE_REASON_MAX + 1];
-};
-
-static void on_denied(int r, uint64_t seq, void *arg)
+/* Start and end of a command, and of the session with the first. */
+static bool within_budget(const struct channel *ch)
 {
-	struct denial *d = arg;
-	json_t *body =
-	    json_pack("{s:I, s:s}", "channel", (json_int_t)d->channel, "reason", d->reason);
+	const struct grant *g = &ch->conn->grant;
+	size_t cost = budget_cost(g, ch->command.text) + budget_cost(g, NULL) +
+	              json_array_size(ch->command.env) * ENV_COST;
 
-	if (r == 0 && body)
-		(void)json_object_set_new(body, "record", json_integer((json_int_t)seq));
-	(void)peer_send(peer_find(d->core, d->peer), "channel.denied", d->question, body);
-	free(d);
-}
-
-/* Foreign text for a record: as it is when it is UTF-8, else escaped; long text cut. */
-static json_t *text_json(const char *s)
-{
-	size_t n = strlen(s);
-	json_t *v = n <= SHOWN_COMMAND ? json_string(s) : NULL;
-	char *shown;
-
-	if (v)
-		return v;
-	shown = malloc(SHOWN_COMMAND);
-	if (!shown)
-		return NULL;
-	v = json_string(str_escape(shown, SHOWN_COMMAND, s, n));
-	free(shown);
-	return v;
-}
-
-/* What a channel's records have in common; a long command also by its digest. */
-static json_t *channel_body(const struct channel *ch)
-{
-	const struct command *c = &ch->command;
-	json_t *o = json_pack(
-	    "{s:I, s:s}", "channel", (json_int_t)ch->id, "kind", command_kind_name(c->kind));
-
-	if (o && c->text) {
-		(void)json_object_set_new(o, "command", text_json(c->text));
-		if (strlen(c->text) > SHOWN_COMMAND) {
-			char hex[DIGEST_HEX_LEN + 1];
-			uint8_t digest[DIGEST_LEN];
-
-			digest_sha256(c->text, strlen(c->text), digest);
-			hex_encode(hex, digest, DIGEST_LEN);
-			(void)json_object_set_new(o, "command_sha256", json_string(hex));
-		}
-	}
-	if (o && c->pty)
-		(void)json_object_set_new(o, "pty", json_true());
-	return o;
-}
-
-/* Records it, then answers; the channel is gone at once. rule may be NULL. */
-static void deny(struct channel *ch, const char *reason, const char *rule)
-{
-	struct core *c = ch->conn->core;
-	struct denial *d = calloc(1, sizeof *d);
-	json_t *body = channel_body(ch);
-
-	if (body) {
-		(void)json_object_set_new(body, "reason", json_string(reason));
-		if (rule)
-			(void)json_object_set_new(body, "rule", json_string(rule));
-	}
-	if (d) {
-		d->core = c;
-		d->peer = ch->peer->serial;
-		d->question = ch->question;
-		d->channel = ch->id;
-		(void)str_copy(d->reason, sizeof d->reason, reason);
-		if (note_then(c, "channel.denied", ch->conn->grant.tenant, conn_subject(ch->conn),
-		        body, on_denied, d) < 0)
-			on_denied(-EIO, 0, d);
-	} else {
-		json_decref(body);
-		peer_close(ch->peer); /* no memory even for a refusal */
-	}
-	channel_free(ch);
+	if (!ch->conn->session)
+		cost += 4 * budget_cost(g, NULL);
+	return budget_take(ch->conn->core, g->tenant, cost);
 }
 
 /* After the sandbox could not take the command: with a session that never ran, it goes as well. */
@@ -121,7 +47,7 @@ static void give_up(struct channel *ch, const char *reason)
 	if (s && s->state == SESSION_NEW && !s->sshd)
 		session_failed(s, "request", reason);
 	else
-		deny(ch, reason, NULL);
+		exec_deny(ch, reason, NULL);
 }
 
 /* ---- running ---- */
@@ -192,7 +118,7 @@ static void ask_pty(struct channel *ch)
 		        json_pack("{s:s}", "session", s->id)) == 0)
 			return;
 	}
-	deny(ch, "no terminal: spawn cannot be reached", NULL);
+	exec_deny(ch, "no terminal: spawn cannot be reached", NULL);
 }
 
 static struct channel *by_pty_question(struct core *c, uint64_t question)
@@ -216,7 +142,7 @@ void exec_pty_opened(struct core *c, uint64_t question, int master, int slave)
 	}
 	set_size(master, &ch->command);
 	if (pipes_make_pty(&p, master, slave) < 0)
-		deny(ch, "no descriptors left", NULL);
+		exec_deny(ch, "no descriptors left", NULL);
 	else
 		run(ch, &p);
 	pipes_close(&p);
@@ -227,7 +153,7 @@ void exec_pty_failed(struct core *c, uint64_t question, const char *reason)
 	struct channel *ch = by_pty_question(c, question);
 
 	if (ch)
-		deny(ch, reason, NULL);
+		exec_deny(ch, reason, NULL);
 }
 
 /* ---- recording ---- */
@@ -268,7 +194,7 @@ static void on_recorded(int r, uint64_t seq, void *arg)
 	if (r < 0)
 		give_up(ch, "the log cannot be written");
 	else if (ch->session->state == SESSION_ENDING)
-		deny(ch, "the session is ending", NULL);
+		exec_deny(ch, "the session is ending", NULL);
 	else if (ch->command.pty)
 		ask_pty(ch);
 	else if (pipes_make(&p, channels_of(ch->conn->core) <= ROOMY_CHANNELS) < 0)
@@ -282,7 +208,7 @@ static void on_recorded(int r, uint64_t seq, void *arg)
 static int note_exec(struct channel *ch)
 {
 	struct parked *p = park(ch);
-	json_t *body = channel_body(ch);
+	json_t *body = exec_body(ch);
 	int r;
 
 	if (!p || !body) {
@@ -292,7 +218,7 @@ static int note_exec(struct channel *ch)
 	}
 	(void)json_object_set(body, "env", ch->command.env_names);
 	if (ch->conn->grant.force_command)
-		(void)json_object_set_new(body, "forced", text_json(ch->conn->grant.force_command));
+		(void)json_object_set_new(body, "forced", exec_text(ch->conn->grant.force_command));
 	r = note_then(ch->conn->core, "channel.exec", ch->conn->grant.tenant,
 	    conn_subject(ch->conn), body, on_recorded, p);
 	if (r < 0)
@@ -313,11 +239,11 @@ static void record(struct channel *ch)
 	struct err e = ERR_INIT;
 
 	if (!t) {
-		deny(ch, "the session's template is not configured any more", NULL);
+		exec_deny(ch, "the session's template is not configured any more", NULL);
 		return;
 	}
 	if (!k->session && !(fresh = session_new(k, why, sizeof why))) {
-		deny(ch, why, NULL);
+		exec_deny(ch, why, NULL);
 		return;
 	}
 	if (command_resolve(&ch->command, &k->grant, t, k->session->id, &e) < 0 ||
@@ -327,7 +253,7 @@ static void record(struct channel *ch)
 			k->session = NULL;
 			session_forget(fresh);
 		}
-		deny(ch, err_text(&e), NULL);
+		exec_deny(ch, err_text(&e), NULL);
 		return;
 	}
 	ch->session = k->session;
@@ -347,9 +273,9 @@ static void on_decision(const struct decision *d, void *arg)
 	if (!ch)
 		return;
 	if (d->verdict != VERDICT_ALLOW)
-		deny(ch, *d->reason ? d->reason : "denied", d->rule);
+		exec_deny(ch, *d->reason ? d->reason : "denied", d->rule);
 	else if (ch->conn->session && ch->conn->session->state == SESSION_ENDING)
-		deny(ch, "the session is ending", NULL);
+		exec_deny(ch, "the session is ending", NULL);
 	else if (ch->command.pty && !ch->pty_asked)
 		ask_decider(ch, "pty");
 	else
@@ -365,7 +291,7 @@ static void ask_decider(struct channel *ch, const char *action)
 	struct parked *p = park(ch);
 
 	if (!p) {
-		deny(ch, "no memory", NULL);
+		exec_deny(ch, "no memory", NULL);
 		return;
 	}
 	ch->state = CHANNEL_DECIDING;
@@ -385,6 +311,13 @@ int exec_ask(struct conn *k, struct peer *p, struct msg *m, struct err *e)
 
 	if (channel_find(k, p, id))
 		return err_set(e, -EPROTO, "channel.exec: channel %u is in use", id);
+	if (!rate_take(&k->rate, clock_mono_ns(), CONN_EXEC_RATE, CONN_EXEC_BURST)) {
+		/* not recorded: that is what the limit is for */
+		(void)peer_send(p, "channel.denied", m->id,
+		    json_pack("{s:I, s:s}", "channel", (json_int_t)id, "reason",
+		        "too many commands in a short time"));
+		return 0;
+	}
 	ch = channel_new(k, p, id);
 	if (!ch)
 		return err_set(e, -ENOMEM, "no memory");
@@ -394,13 +327,15 @@ int exec_ask(struct conn *k, struct peer *p, struct msg *m, struct err *e)
 		return r;
 	}
 	action = command_action(&ch->command);
-	if (k->nchannels > k->grant.channels || k->nchannels > INIT_CHANNELS_MAX) {
+	if (!within_budget(ch)) {
+		exec_deny_unsaid(ch, "the tenant has filled its share of the log; try again later");
+	} else if (k->nchannels > k->grant.channels || k->nchannels > INIT_CHANNELS_MAX) {
 		(void)snprintf(why, sizeof why, "more than %u channels at once", k->grant.channels);
-		deny(ch, why, NULL);
+		exec_deny(ch, why, NULL);
 	} else if (k->spent) {
-		deny(ch, "the session's sandbox has ended", NULL);
+		exec_deny(ch, "the session's sandbox has ended", NULL);
 	} else if (!action) {
-		deny(ch, "this subsystem is not offered", NULL);
+		exec_deny(ch, "this subsystem is not offered", NULL);
 	} else {
 		ask_decider(ch, action);
 	}
@@ -413,10 +348,10 @@ int exec_signal(struct conn *k, struct peer *p, struct msg *m)
 	int signo = command_signal(msg_str(m, "signal"));
 	cleanup_buf struct buf b;
 
+	buf_init(&b, INIT_REQUEST_MAX);
 	/* it may have ended meanwhile; an unknown signal is the client's fault (RFC 4254 6.9) */
 	if (!ch || ch->state != CHANNEL_RUNNING || !ch->session || signo == 0)
 		return 0;
-	buf_init(&b, INIT_REQUEST_MAX);
 	init_put_signal(&b, ch->init_id, (uint32_t)signo);
 	if (buf_status(&b) == 0)
 		(void)session_request(ch->session, &b, NULL, 0);
@@ -456,15 +391,8 @@ void exec_session_gone(struct conn *k, struct session *s, const char *reason)
 		if (ch->session != s)
 			continue;
 		ch->session = NULL;
-		if (ch->state != CHANNEL_RUNNING) {
-			deny(ch, reason, NULL);
-		} else if (!s->enforced) {
-			/* its descriptors are out, but nothing was ever behind them */
-			(void)peer_send(ch->peer, "channel.failed", ch->question,
-			    json_pack(
-			        "{s:I, s:s}", "channel", (json_int_t)ch->id, "reason", reason));
-			channel_free(ch);
-		}
+		if (ch->state != CHANNEL_RUNNING || !s->enforced)
+			exec_deny(ch, reason, NULL);
 	}
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "broker/core/budget.h"
 #include "broker/core/conn.h"
 #include "lib/chan.h"
 #include "lib/err.h"
@@ -59,8 +60,11 @@ static int on_accepted(struct peer *p, struct msg *m, struct err *e)
 		return err_set(e, -EPROTO, "conn.accepted: %s is in use", k->id);
 	(void)str_copy(k->remote, sizeof k->remote, msg_str(m, "peer"));
 	(void)str_copy(k->local, sizeof k->local, msg_str(m, "local"));
-	(void)note(
-	    p->core, "conn.accepted", NULL, conn_subject(k), json_pack("{s:s}", "local", k->local));
+	/* with its end */
+	k->unsaid = !budget_take(p->core, NULL, BUDGET_SMALL);
+	if (!k->unsaid)
+		(void)note(p->core, "conn.accepted", NULL, conn_subject(k),
+		    json_pack("{s:s}", "local", k->local));
 	conn_save(k);
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "broker/core/auth.h"
+#include "broker/core/budget.h"
 #include "broker/core/conn.h"
 #include "broker/core/exec.h"
 #include "creds/cert.h"
@@ -22,12 +23,13 @@
 
 /* The listener tells us of a client before its worker can speak; so what the worker says is read
  * after what the listener has said. */
-static void before(struct peer *p)
+static bool before(struct peer *p)
 {
 	const struct conn *k = p->owner;
 
 	if (k && k->state == CONN_SPARE && p->core->listener)
 		peer_pump(p->core->listener);
+	return true;
 }
 
 static void gone(struct peer *p)
@@ -178,9 +180,10 @@ static int on_event(struct peer *p, struct msg *m, struct err *e)
 	char shown[512] = "";
 
 	(void)e;
-	if (k->events++ >= CONN_EVENTS_MAX)
-		return 0;
 	buf_init(&detail, 256);
+	if (k->events++ >= CONN_EVENTS_MAX ||
+	    !budget_take(k->core, *k->grant.tenant ? k->grant.tenant : NULL, BUDGET_SMALL))
+		return 0;
 	if (msg_bytes(m, "detail", &detail) == 0)
 		str_escape(shown, sizeof shown, detail.data, detail.len);
 	return note(k->core, "conn.event", k->grant.tenant, conn_subject(k),

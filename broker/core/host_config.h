@@ -49,6 +49,7 @@ struct host_config {
 };
 
 void host_config_default(struct host_config *ret);
+/* Reads HOST_FILE. 0 or -errno, with file and line where one is wrong. */
 int host_config_load(int dirfd, struct host_config *ret, struct err *e);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/core/budget.h"
 #include "broker/core/decide.h"
 #include "broker/core/peer.h"
 #include "broker/core/session.h"
@@ -235,6 +236,12 @@ void lease_get(
 	unsigned pending, all;
 	struct parked *parked;
 
+	if (!rate_take(&s->rate, clock_mono_ns(), LEASE_RATE, LEASE_BURST)) {
+		/* not recorded: that is what the limit is for */
+		free(l);
+		answer_denied(s, p->serial, question, "too many questions in a short time");
+		return;
+	}
 	if (!l || !(parked = calloc(1, sizeof *parked))) {
 		free(l);
 		answer_denied(s, p->serial, question, "no memory");
@@ -252,6 +259,13 @@ void lease_get(
 	l->next = s->core->leases;
 	s->core->leases = l;
 	(void)snprintf(object, sizeof object, "%s:%s", l->kind, l->audience);
+	if (!budget_take(s->core, s->grant.tenant, 2 * budget_cost(&s->grant, audience))) {
+		free(parked);
+		answer_denied(s, p->serial, question,
+		    "the tenant has filled its share of the log; try again later");
+		forget(l);
+		return;
+	}
 	if (pending >= LEASE_PENDING_MAX || all >= LEASE_LIVE_MAX) {
 		free(parked);
 		deny(l, "too many credentials at once", NULL);

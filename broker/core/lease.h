@@ -20,6 +20,8 @@ struct session;
 #define LEASE_KIND_MAX    16
 #define LEASE_PENDING_MAX 8   /* questions of one session at once */
 #define LEASE_LIVE_MAX    256 /* of one session */
+#define LEASE_RATE        5   /* questions a second, after a burst */
+#define LEASE_BURST       100
 
 enum lease_state { LEASE_ASKED, LEASE_MINTING, LEASE_GRANTED };
 

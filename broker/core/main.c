@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <linux/capability.h>
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -13,6 +12,7 @@
 #include "broker/audit/record_store.h"
 #include "broker/core/config.h"
 #include "broker/store/store.h"
+#include "creds/key.h"
 #include "filters.h"
 #include "lib/confine.h"
 #include "lib/err.h"
@@ -23,9 +23,9 @@
 #include "lib/util.h"
 
 /*
- * postern-core uid=N gid=N config=FD state=FD instance=NAME idbase=N idcount=N; fd 3 is the link to
- * the supervisor. postern-core -n DIRECTORY checks a configuration, prints what was understood, and
- * stops.
+ * postern-core uid=N gid=N config=FD state=FD hostkey=FINGERPRINT instance=NAME idbase=N idcount=N;
+ * fd 3 is the link to the supervisor. postern-core -n DIRECTORY checks a configuration, prints what
+ * was understood, and stops.
  *
  * It locks itself in before it reads the configuration, the store or a message: its own state
  * directory, and to read the configuration, /etc (CA files, names of users) and /proc (who asks).
@@ -37,7 +37,7 @@
 
 struct args {
 	uint64_t uid, gid, config, state, idbase, idcount;
-	const char *instance;
+	const char *instance, *hostkey;
 };
 
 static int parse_number(
@@ -52,12 +52,16 @@ static int parse_number(
 
 static int parse_args(int argc, char **argv, struct args *a)
 {
-	*a = (struct args){.instance = ""};
+	*a = (struct args){.instance = "", .hostkey = ""};
 	for (int i = 1; i < argc; i++) {
 		int r;
 
 		if (strncmp(argv[i], "instance=", 9) == 0) {
 			a->instance = argv[i] + 9;
+			continue;
+		}
+		if (strncmp(argv[i], "hostkey=", 8) == 0) {
+			a->hostkey = argv[i] + 8;
 			continue;
 		}
 		if ((r = parse_number(argv[i], "uid", 1, UINT32_MAX - 1, &a->uid)) == 1 &&
@@ -74,7 +78,8 @@ static int parse_args(int argc, char **argv, struct args *a)
 	if (!a->uid || !a->gid || !a->config || !a->state || !a->idcount) {
 		log_error(
 		    "usage: postern-core uid=N gid=N config=FD state=FD instance=NAME idbase=N "
-		    "idcount=N (started by the supervisor), or postern-core -n DIRECTORY");
+		    "idcount=N [hostkey=FINGERPRINT] (started by the supervisor), or postern-core "
+		    "-n DIRECTORY");
 		return -EINVAL;
 	}
 	return 0;
@@ -103,6 +108,17 @@ static int confine(const struct args *a, int proc_fd, int etc_fd)
 	else if (r < 0)
 		return r;
 	return confine_seccomp(filter_core, ARRAY_LEN(filter_core));
+}
+
+/* libcrypto and jansson read files and seed themselves at first use: let that be now. */
+static int warm_up(void)
+{
+	static const char any[] =
+	    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMymBuYX3uj/tYi04uT96BQRPE259wG7bKJlEtR9tXl6";
+	cleanup_key struct key *k = NULL;
+
+	json_object_seed(0);
+	return key_parse_line(any, sizeof any - 1, &k, NULL);
 }
 
 static int check_only(const char *directory)
@@ -134,6 +150,7 @@ static int serve(const struct args *a, int proc_fd, int etc_fd)
 	    .proc_fd = proc_fd,
 	    .etc_fd = etc_fd,
 	    .instance = a->instance,
+	    .hostkey = a->hostkey,
 	    .idcount = (uint32_t)a->idcount};
 	struct err e = ERR_INIT, why = ERR_INIT;
 	cleanup_store struct store *store = NULL;
@@ -144,7 +161,9 @@ static int serve(const struct args *a, int proc_fd, int etc_fd)
 	int status;
 
 	host_config_default(&host);
-	if (config_load((int)a->config, &o.config, &why) < 0) {
+	if (config_load((int)a->config, &o.config, &why) < 0 ||
+	    config_check_hostkey(o.config, a->hostkey, &why) < 0) {
+		config_free(steal_ptr(&o.config));
 		log_error("%s", err_text(&why));
 		o.config_why = why.text;
 		(void)host_config_load((int)a->config, &host, NULL);
@@ -189,10 +208,8 @@ int main(int argc, char **argv)
 		return check_only(argv[2]);
 	if (parse_args(argc, argv, &a) < 0)
 		return 2;
-	/* libcrypto and jansson read files and seed themselves at first use: let that be now */
-	if (OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1)
+	if (warm_up() < 0)
 		return 1;
-	json_object_seed(0);
 	int proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int etc_fd = open("/etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (proc_fd < 0 || etc_fd < 0) {

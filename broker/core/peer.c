@@ -15,7 +15,8 @@
 #include "lib/str.h"
 #include "lib/util.h"
 
-#define PUMP_MAX 64 /* messages of one peer in one turn */
+#define PUMP_MAX 64                    /* messages of one peer in one turn */
+#define PUMP_NS  (NSEC_PER_SEC / 1000) /* for the same: large ones take longer to read */
 
 static void on_ready(struct loop *l, int fd, unsigned what, void *arg);
 
@@ -174,13 +175,18 @@ static int handle(struct peer *p, struct msg *m, struct err *e)
 
 void peer_pump(struct peer *p)
 {
+	int64_t end_ns = clock_mono_ns() + PUMP_NS;
+
 	for (int i = 0; i < PUMP_MAX && !p->closed && !p->lost; i++) {
 		struct msg m = MSG_INIT;
 		struct err e = ERR_INIT;
 		int r;
 
-		if (p->cls->before)
-			p->cls->before(p);
+		/* those that everybody waits for are read as far as they go */
+		if (i > 0 && !p->cls->urgent && clock_mono_ns() >= end_ns)
+			break;
+		if (p->cls->before && !p->cls->before(p))
+			break;
 		if (p->closed || p->lost)
 			return;
 		r = chan_recv(p->chan, &m, &e);

@@ -34,8 +34,9 @@ struct peer_class {
 	unsigned role; /* enum msg_role */
 	bool urgent;
 	const struct peer_handler *handlers;
-	/* Before each message is read; may be NULL. */
-	void (*before)(struct peer *p);
+	/* Before each message is read; may be NULL. False: not now,
+	 * but in one of the next turns. */
+	bool (*before)(struct peer *p);
 	/* The link has closed or was dropped, not by peer_close(). */
 	void (*gone)(struct peer *p);
 };
@@ -56,8 +57,8 @@ struct peer {
 
 /* Takes fd over in every case. NULL when there is no memory or descriptor left (logged). */
 struct peer *peer_new(struct core *c, int fd, const struct peer_class *cls, void *owner);
-/* Takes body over. 0 or -errno; failures need no handling: gone() follows. p may be NULL (-EPIPE).
- */
+/* Takes body over. 0 or -errno; failures need no handling: gone() follows.
+ * p may be NULL (-EPIPE). */
 int peer_send(struct peer *p, const char *type, uint64_t id, json_t *body);
 int peer_send_fds(
     struct peer *p, const char *type, uint64_t id, json_t *body, const int *fds, size_t nfds);

@@ -26,8 +26,10 @@ struct question {
 
 #define QUESTION_NS INT64_C(2000000000)
 
+/* peer: the serial number of who asked; id: of its question. The core has it;
+ * NULL without memory. */
 struct question *question_new(struct core *c, uint64_t peer, uint64_t id, question_fn late);
 void question_free(struct question *q);
-void question_free_all(struct core *c);
+void question_free_all(struct core *c); /* at the end of the core; answers nobody */
 
 #endif

@@ -19,6 +19,9 @@ int core_reload(struct core *c, const char *by, struct err *e)
 	char hex[DIGEST_HEX_LEN + 1];
 	int r = config_load(c->config_fd, &fresh, e);
 
+	if (r == 0 && (r = config_check_hostkey(fresh, c->hostkey, e)) < 0)
+		config_free(fresh);
+
 	if (r < 0) {
 		char shown[ERR_TEXT_MAX];
 

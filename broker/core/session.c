@@ -236,6 +236,9 @@ static void close_session(struct session *s, const char *reason, json_t *totals)
 	(void)json_object_set_new(totals, "bytes_in", json_integer((json_int_t)s->bytes_in));
 	(void)json_object_set_new(totals, "bytes_out", json_integer((json_int_t)s->bytes_out));
 	(void)json_object_set_new(totals, "bytes_err", json_integer((json_int_t)s->bytes_err));
+	if (s->rate.refused) /* questions for credentials, too many to be recorded one by one */
+		(void)json_object_set_new(
+		    totals, "leases_unsaid", json_integer((json_int_t)s->rate.refused));
 	(void)json_object_set_new(totals, "lasted_ms",
 	    json_integer((json_int_t)((clock_wall_ns() - s->started_ns) / 1000000)));
 	session_save(s);

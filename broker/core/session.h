@@ -12,6 +12,7 @@
 #include "broker/core/core.h"
 #include "broker/core/grant.h"
 #include "broker/core/lifecycle.h"
+#include "broker/core/rate.h"
 #include "broker/spawn/plan.h"
 
 struct buf;
@@ -45,6 +46,7 @@ struct session {
 	char reason[SESSION_REASON_MAX + 1]; /* why it is ending */
 	/* totals */
 	uint64_t channels, leases, bytes_in, bytes_out, bytes_err;
+	struct rate rate; /* of lease.get */
 };
 
 /* A new one in SESSION_NEW for this connection, its plan resolved, within the quotas. NULL with

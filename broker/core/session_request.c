@@ -38,7 +38,7 @@ static bool init_is_slow(const struct session *s)
 {
 	int unread = 0;
 
-	return ioctl(s->init_fd, SIOCOUTQ, &unread) == 0 && unread > SESSION_REQUESTS;
+	return ioctl(s->init_fd, SIOCOUTQ, &unread) < 0 || unread > SESSION_REQUESTS;
 }
 
 int session_request(struct session *s, const struct buf *b, const int *fds, size_t nfds)

@@ -26,8 +26,8 @@ static const char *const role_keys[] = {
 
 /* ---- CA keys ---- */
 
-/* First word of a line: would it be a certificate? key_parse_line() refuses it too, but says less.
- */
+/* First word of a line: would it be a certificate? key_parse_line() refuses it too,
+ * but says less. */
 static bool is_cert_line(const char *line, size_t len)
 {
 	size_t n = 0;

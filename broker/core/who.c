@@ -96,8 +96,8 @@ static int find_line(
 	return -ENOENT;
 }
 
-/* proc(5): the real, effective, saved and file system's uid; SO_PEERCRED tells the effective one.
- */
+/* proc(5): the real, effective, saved and file system's uid;
+ * SO_PEERCRED tells the effective one. */
 static int check_uid(int proc_fd, pid_t pid, uid_t uid)
 {
 	cleanup_buf struct buf b;

@@ -52,12 +52,13 @@ void ctl_usage(const struct ctl_command *c, char *dst, size_t size)
 		    o->value ? " " : "", o->value ? o->value : "", o->many ? "..." : "");
 }
 
-static int refuse(const char *what, const char *arg, struct err *e)
+/* noun: the one that is known to exist, whose --help says more; NULL: none. */
+static int refuse(const char *what, const char *arg, const char *noun, struct err *e)
 {
 	char text[80];
 
-	return err_set(e, -EINVAL, "%s \"%s\"; see postern --help", what,
-	    str_escape(text, sizeof text, arg, strlen(arg)));
+	return err_set(e, -EINVAL, "%s \"%s\"; see postern %s%s--help", what,
+	    str_escape(text, sizeof text, arg, strlen(arg)), noun ? noun : "", noun ? " " : "");
 }
 
 /* Is this word (not an option) the command's noun or verb? */
@@ -77,10 +78,10 @@ static int select_command(const struct ctl_command *commands, const char *noun, 
 		return 0;
 	}
 	if (!known)
-		return refuse("unknown command", noun, e);
+		return refuse("unknown command", noun, NULL, e);
 	if (c->help)
 		return 0;
-	return verb ? refuse("unknown verb", verb, e)
+	return verb ? refuse("unknown verb", verb, noun, e)
 	            : err_set(e, -EINVAL, "\"%s\" needs a verb; see postern %s --help", noun, noun);
 }
 
@@ -108,18 +109,18 @@ static int take_option(struct ctl *c, int argc, char *const *argv, int *i, struc
 	if (!o && c->command)
 		o = find(c->command->options, &g);
 	if (!o)
-		return refuse("unknown option", argv[*i], e);
+		return refuse("unknown option", argv[*i], c->noun, e);
 	if (!o->value && g.value)
-		return refuse("no value belongs to", argv[*i], e);
+		return refuse("no value belongs to", argv[*i], c->noun, e);
 	if (o->value && !g.value) {
 		if (*i + 1 >= argc)
-			return refuse("a value is missing after", argv[*i], e);
+			return refuse("a value is missing after", argv[*i], c->noun, e);
 		g.value = argv[++*i];
 	}
 	if (o->value && !*g.value)
-		return refuse("an empty value for", argv[*i], e);
+		return refuse("an empty value for", argv[*i], c->noun, e);
 	if (!o->many && ctl_opt(c, o->name))
-		return refuse("given twice:", o->name, e);
+		return refuse("given twice:", o->name, c->noun, e);
 	if (c->noptions == CTL_OPTIONS_MAX)
 		return err_set(e, -EINVAL, "more than %d options", CTL_OPTIONS_MAX);
 	c->option[c->noptions].name = o->name;
@@ -142,7 +143,7 @@ static int take_all(struct ctl *c, int argc, char *const *argv, int skip, struct
 			skip--; /* noun and verb */
 		} else {
 			if (c->nwords == CTL_WORDS_MAX)
-				return refuse("too many words:", argv[i], e);
+				return refuse("too many words:", argv[i], c->noun, e);
 			c->word[c->nwords++] = argv[i];
 		}
 	}

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "broker/audit/show.h"
@@ -186,22 +187,43 @@ static int export_one(const struct audit_record *r, void *arg)
 	return 0;
 }
 
-int ctl_audit_export(struct ctl *c)
+/* Whoever reads the core's store is not root any more: so the file is made before, and a child of a
+ * moment fills it. */
+static int export_into(struct ctl *c, FILE *f)
 {
 	cleanup_audit struct audit_source *source = NULL;
-	FILE *f;
-	int fd, code;
+	int code = audit_open(c, NULL, false, &source);
 
-	if ((code = audit_open(c, NULL, false, &source)) != EXIT_OK)
-		return code;
-	fd = open(c->word[0], O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0 || !(f = fdopen(fd, "w"))) {
-		code = ctl_fail(EXIT_FAILED, "cannot write %s: %m", c->word[0]);
-		util_close(&fd);
-		return code;
-	}
-	code = audit_walk(source, true, export_one, f);
+	if (code == EXIT_OK)
+		code = audit_walk(source, true, export_one, f);
 	if (fclose(f) != 0 && code == EXIT_OK)
 		code = ctl_fail(EXIT_FAILED, "cannot write %s: %m", c->word[0]);
 	return code;
+}
+
+int ctl_audit_export(struct ctl *c)
+{
+	int fd = open(c->word[0], O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), status;
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+	pid_t pid;
+
+	if (!f) {
+		status = ctl_fail(EXIT_FAILED, "cannot write %s: %m", c->word[0]);
+		util_close(&fd);
+		return status;
+	}
+	pid = fork();
+	if (pid == 0) {
+		status = export_into(c, f);
+		(void)fflush(NULL);
+		_exit(status);
+	}
+	(void)fclose(f);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		status = ctl_fail(EXIT_FAILED, "cannot start a reader: %m");
+	else
+		status = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
+	if (status != EXIT_OK)
+		(void)unlink(c->word[0]);
+	return status;
 }

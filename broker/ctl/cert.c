@@ -94,6 +94,8 @@ static int load_subject(const char *path, struct key **ret, struct err *e)
 	buf_init(&b, KEY_BLOB_MAX * 2);
 	if ((r = fd_read_file(AT_FDCWD, path, KEY_BLOB_MAX * 2, &b, e)) < 0)
 		return r;
+	if (memmem(b.data, b.len, "PRIVATE KEY", strlen("PRIVATE KEY")))
+		return err_set(e, -EINVAL, "--key wants the public half: %s.pub", path);
 	if ((r = key_parse_line((const char *)b.data, b.len, ret, e)) < 0)
 		return err_wrap(e, r, "--key");
 	return 0;
@@ -155,6 +157,17 @@ static int fill(const struct ctl *c, struct ca_request *q, const char **roles, s
 	return 0;
 }
 
+static int load_ca(const char *path, struct key_private **ret, struct err *e)
+{
+	size_t n = strlen(path);
+
+	/* else the complaint would be of its mode, and the advice to change it */
+	if (n > 4 && strcmp(path + n - 4, ".pub") == 0)
+		return err_set(
+		    e, -EINVAL, "--ca wants the CA's private key: %.*s", (int)n - 4, path);
+	return key_private_load(AT_FDCWD, path, ret, e);
+}
+
 static int issue(const struct ctl *c, char path[PATH_MAX], struct err *e)
 {
 	cleanup_key_private struct key_private *ca = NULL;
@@ -171,7 +184,7 @@ static int issue(const struct ctl *c, char path[PATH_MAX], struct err *e)
 	if ((r = fill(c, &q, roles, e)) < 0 || (r = make_scope(c, &scope, e)) < 0 ||
 	    (r = out_path(c, path, e)) < 0 ||
 	    (r = load_subject(ctl_opt(c, "key"), &subject, e)) < 0 ||
-	    (r = key_private_load(AT_FDCWD, ctl_opt(c, "ca"), &ca, e)) < 0)
+	    (r = load_ca(ctl_opt(c, "ca"), &ca, e)) < 0)
 		return r;
 	q.subject = subject;
 	q.scope = scope;

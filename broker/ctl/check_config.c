@@ -2,13 +2,16 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "broker/core/config.h"
 #include "broker/ctl/check.h"
 #include "broker/ctl/ctl.h"
+#include "creds/key.h"
 #include "lib/buf.h"
 #include "lib/err.h"
+#include "lib/fdio.h"
 #include "lib/util.h"
 
 #define OUTPUT_MAX (64u * 1024)
@@ -55,10 +58,40 @@ static void tenant(struct check *k, const struct tenant *t)
 		n += (size_t)snprintf(
 		    roles + n, sizeof roles - n, "%s%s", i ? ", " : "", t->role[i].name);
 	(void)snprintf(name, sizeof name, "tenant %s", t->name);
-	if (t->ncas == 0)
-		check_add(k, CHECK_WARN, name, "has no CA key: nobody can get in");
-	else
-		check_add(k, CHECK_OK, name, "%zu CA keys, roles %s", t->ncas, roles);
+	check_add(
+	    k, CHECK_OK, name, "%zu CA key%s, roles %s", t->ncas, t->ncas == 1 ? "" : "s", roles);
+}
+
+/* Not a fault of the file: its sessions alone are refused, and the directory may come back. */
+static void template(struct check *k, const struct template *t)
+{
+	char name[64];
+	struct stat st;
+
+	if (t->root != PLAN_ROOT_DIRECTORY)
+		return;
+	(void)snprintf(name, sizeof name, "template %s", t->name);
+	if (stat(t->root_path, &st) < 0)
+		check_add(k, CHECK_WARN, name, "root %s: %s", t->root_path, strerror(errno));
+	else if (!S_ISDIR(st.st_mode))
+		check_add(k, CHECK_WARN, name, "root %s is no directory", t->root_path);
+}
+
+/* Before the first start there is no host key yet. */
+static int own_key(const struct ctl *c, const struct config *config, struct err *e)
+{
+	char path[PATH_MAX], fingerprint[KEY_FINGERPRINT_LEN];
+	cleanup_key struct key *key = NULL;
+	cleanup_buf struct buf line;
+	const char *text;
+
+	buf_init(&line, KEY_BLOB_MAX * 2);
+	ctl_path(c, "hostkeys/ssh_host_ed25519_key.pub",
+	    "/var/lib/postern/hostkeys/ssh_host_ed25519_key.pub", path);
+	if (fd_read_file(AT_FDCWD, path, KEY_BLOB_MAX * 2, &line, NULL) < 0 ||
+	    !(text = buf_cstr(&line)) || key_parse_line(text, strcspn(text, "\n"), &key, NULL) < 0)
+		return 0;
+	return config_check_hostkey(config, key_fingerprint(key, fingerprint), e);
 }
 
 bool check_config(struct check *k, const struct ctl *c, const char *dir, int *ret_fd)
@@ -76,10 +109,16 @@ bool check_config(struct check *k, const struct ctl *c, const char *dir, int *re
 		check_add(k, CHECK_BAD, "configuration", "%s", err_text(&e));
 		return false;
 	}
-	check_add(k, CHECK_OK, "configuration", "%s: %zu tenants, %zu templates", dir,
+	if (own_key(c, config, &e) < 0) {
+		check_add(k, CHECK_BAD, "configuration", "%s", err_text(&e));
+		return false;
+	}
+	check_add(k, CHECK_OK, "configuration", "%s: tenants %zu, templates %zu", dir,
 	    config->ntenants, config->ntemplates);
 	for (size_t i = 0; i < config->ntenants; i++)
 		tenant(k, &config->tenant[i]);
+	for (size_t i = 0; i < config->ntemplates; i++)
+		template(k, &config->template[i]);
 	if (c->json && (summary = config_summary(config)))
 		(void)json_array_append_new(
 		    k->list, json_pack("{s:s, s:s, s:o}", "check", "summary", "result", "ok",

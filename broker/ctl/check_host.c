@@ -106,14 +106,15 @@ static void ids(struct check *k, const struct ctl *c, int config_fd)
 
 void check_host(struct check *k, const struct ctl *c, int config_fd)
 {
-	int64_t now = clock_wall_ns() / NSEC_PER_SEC;
+	int64_t now = clock_wall_ns();
+	char time[32];
 
 	kernel(k);
 	sysctls(k);
 	cgroup(k);
-	check_add(k, now >= CLOCK_SANE_S ? CHECK_OK : CHECK_BAD, "clock",
-	    now >= CLOCK_SANE_S ? "%lld s since 1970" : "%lld s since 1970 cannot be",
-	    (long long)now);
+	clock_format(time, sizeof time, now);
+	check_add(k, now >= CLOCK_SANE_S * NSEC_PER_SEC ? CHECK_OK : CHECK_BAD, "clock",
+	    now >= CLOCK_SANE_S * NSEC_PER_SEC ? "%s" : "%s cannot be", time);
 	check_add(k, geteuid() == 0 ? CHECK_OK : CHECK_WARN, "privilege",
 	    geteuid() == 0 ? "checked as root" : "not root: some facts may be hidden");
 	if (config_fd >= 0)

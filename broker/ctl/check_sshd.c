@@ -102,9 +102,9 @@ void check_sshd(struct check *k, const struct ctl *c)
 	size_t n = 2;
 	int r;
 
+	buf_init(&out, OUTPUT_MAX);
 	if (!file && !user)
 		return; /* this host's sshd does not lead to Postern */
-	buf_init(&out, OUTPUT_MAX);
 	if (file) {
 		argv[n++] = "-f";
 		argv[n++] = file;

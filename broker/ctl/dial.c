@@ -75,8 +75,10 @@ int ctl_dial(const struct ctl *c, struct chan **ret, int quiet)
 	if (r < 0 && quiet)
 		return EXIT_NO_DAEMON;
 	if (r < 0)
-		return ctl_fail(
-		    EXIT_NO_DAEMON, "no Postern answers at %s/control.sock: %s", run, strerror(-r));
+		return ctl_fail(EXIT_NO_DAEMON, "no Postern answers at %s/control.sock (%s): %s",
+		    run, strerror(-r),
+		    c->state ? "is it the --state of one that runs?"
+		             : "see systemctl status postern; `postern up` needs --state DIR");
 	if (!(*ret = chan_new(fd, MSG_CTL, MSG_CORE)))
 		return ctl_fail(EXIT_FAILED, "no memory");
 	return EXIT_OK;

@@ -6,6 +6,8 @@
 #include "lib/err.h"
 #include "lib/log.h"
 
+#define COLUMNS 80
+
 static void help_all(void)
 {
 	char name[32];
@@ -17,8 +19,26 @@ static void help_all(void)
 		(void)printf("  %-14s %s\n", name, c->help);
 	}
 	(void)puts(
-	    "\nAn installed Postern is spoken to, or with --state DIR the one of `postern up "
-	    "--state DIR`.\n`postern NOUN --help` says more, postern(1) everything.");
+	    "\nWithout --state it speaks to the installed Postern, with it to `postern up --state "
+	    "DIR`.\n`postern NOUN --help` says more, postern(1) everything.");
+}
+
+/* Breaks between the options, so that a terminal does not break within one. */
+static void print_usage(const char *usage)
+{
+	const char *next;
+	size_t col = 0, n;
+
+	for (; *usage; usage = next) {
+		next = strstr(usage + 1, " [--");
+		n = next ? (size_t)(next - usage) : strlen(usage);
+		next = usage + n;
+		if (col && col + n > COLUMNS)
+			col = (size_t)printf("\n       ");
+		(void)printf("%.*s", (int)n, usage);
+		col += n;
+	}
+	(void)putchar('\n');
 }
 
 static int help_noun(const char *noun)
@@ -30,7 +50,10 @@ static int help_noun(const char *noun)
 		if (strcmp(c->noun, noun) != 0)
 			continue;
 		ctl_usage(c, usage, sizeof usage);
-		(void)printf("%s%s\n  %s\n", known++ ? "\n" : "", usage, c->help);
+		if (known++)
+			(void)putchar('\n');
+		print_usage(usage);
+		(void)printf("  %s\n", c->help);
 		for (const struct ctl_option *o = c->options; o && o->name; o++) {
 			(void)snprintf(option, sizeof option, "--%s%s%s", o->name,
 			    o->value ? " " : "", o->value ? o->value : "");

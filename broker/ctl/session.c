@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <string.h>
 
 #include "broker/ctl/ctl.h"
 #include "broker/ctl/table.h"
@@ -8,12 +9,23 @@
 
 #define CELL 256
 
+enum { STARTED = 7, ENDS }; /* columns of `session list` */
+
+/* A time to the second: a table for people has no room for six digits more. --json has them. */
+static void cut_fraction(char *time)
+{
+	char *dot = strchr(time, '.');
+
+	if (dot)
+		memcpy(dot, "Z", sizeof "Z");
+}
+
 int ctl_session_list(struct ctl *c)
 {
 	static const char *const columns[] = {"ID", "STATE", "TENANT", "ROLE", "PERSON", "PEER",
 	    "ROUTE", "STARTED", "ENDS", "CHANNELS", "REASON", NULL};
 	static const char *const keys[] = {"id", "state", "tenant", "role", "person", "peer",
-	    "route", "started", "ends", "channels", "reason"};
+	    "route", [STARTED] = "started", [ENDS] = "ends", "channels", "reason"};
 	cleanup_table struct table *t = table_new(columns);
 	json_auto_t *data = NULL;
 	json_t *body = json_object(), *list, *s;
@@ -34,11 +46,13 @@ int ctl_session_list(struct ctl *c)
 		return ctl_fail(EXIT_FAILED, "no memory");
 	json_array_foreach(list, i, s)
 	{
-		char text[ARRAY_LEN(keys)][CELL];
+		char text[ARRAY_LEN(keys)][CELL] = {""};
 		const char *cells[ARRAY_LEN(keys)];
 
 		for (size_t k = 0; k < ARRAY_LEN(keys); k++)
 			cells[k] = json_text(s, keys[k], text[k], CELL);
+		cut_fraction(text[STARTED]);
+		cut_fraction(text[ENDS]);
 		table_row(t, cells);
 	}
 	if (json_array_size(list) == 0)

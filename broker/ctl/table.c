@@ -105,9 +105,10 @@ void field_print(FILE *f, const char *name, const char *value)
 {
 	char text[2048];
 
-	if (value)
-		(void)fprintf(
-		    f, "%-14s %s\n", name, str_escape(text, sizeof text, value, strlen(value)));
+	if (!value)
+		return;
+	harmless(text, sizeof text, value);
+	(void)fprintf(f, "%-14s %s\n", name, text);
 }
 
 static const char *join(const json_t *list, char *dst, size_t size)

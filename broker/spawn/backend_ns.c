@@ -19,6 +19,7 @@
 #include "broker/spawn/idmap.h"
 #include "broker/spawn/rootfs.h"
 #include "broker/spawn/skeleton.h"
+#include "broker/spawn/skeleton_etc.h"
 #include "broker/spawn/spare.h"
 #include "filters.h"
 #include "lib/confine.h"
@@ -150,7 +151,7 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	    .skeleton = skeleton,
 	    .rootfs = &root,
 	    .cgroup = &s->cgroup,
-	    .netns = s->spare.netns,
+	    .ns = &s->spare.ns,
 	    .userns = s->spare.userns,
 	    .init_fd = init_fd,
 	    .hostname = p->role,
@@ -170,10 +171,12 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	s->pts = root.pts;
 	rootfs_moved(&root);
 	/* they live on in the sandbox; the listener and the block stay ours */
-	util_close(&s->spare.netns);
+	util_close(&s->spare.ns.net);
+	util_close(&s->spare.ns.ipc);
+	util_close(&s->spare.ns.uts);
 	util_close(&s->spare.userns);
 	if (!p->credentials)
-		util_close(&s->spare.listener);
+		util_close(&s->spare.ns.listener);
 	return 0;
 }
 
@@ -183,7 +186,7 @@ static int release(struct sandbox *s)
 	int r;
 
 	util_close(&s->pts);
-	util_close(&s->spare.listener);
+	util_close(&s->spare.ns.listener);
 	if ((r = cgroup_remove(s->b->cgroups, &s->cgroup)) < 0)
 		return r;
 	spare_done(&s->spare, s->b->ids);
@@ -239,7 +242,7 @@ static int ns_pidfd(const struct sandbox *s)
 
 static int ns_cred_listener(const struct sandbox *s)
 {
-	return s->spare.listener;
+	return s->spare.ns.listener;
 }
 
 /* By descriptor all the way: the slave is opened through its master (TIOCGPTPEER), on the mount
@@ -249,12 +252,13 @@ static int ns_open_pty(struct sandbox *s, int *ret_master, int *ret_slave, struc
 {
 	cleanup_close int master = openat(s->pts, "ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
 	cleanup_close int slave = -1;
+	uint32_t base = idmap_base(s->b->ids, s->spare.block);
 	int unlock = 0;
 
 	if (master < 0 || ioctl(master, TIOCSPTLCK, &unlock) < 0)
 		return err_set(e, -errno, "ptmx: %m");
 	slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (slave < 0)
+	if (slave < 0 || fchown(slave, base + AGENT_ID, base + TTY_ID) < 0)
 		return err_set(e, -errno, "the slave: %m");
 	*ret_master = steal_fd(&master);
 	*ret_slave = steal_fd(&slave);
@@ -310,7 +314,7 @@ static int ns_idle(struct backend *base)
 	struct ns_backend *b = ns_of(base);
 	int r = spare_refill(&b->spares, &b->host, b->ids, NULL);
 
-	return r > 0 && b->spares.n < SPARES_KEPT;
+	return r > 0 ? 1 : cgroups_refill(b->cgroups);
 }
 
 static void ns_free(struct backend *base)
@@ -383,7 +387,7 @@ struct backend *backend_ns_new(const struct backend_ns_config *c, struct err *e)
 	b->base.ops = &ops;
 	b->host = (struct host){.root_fd = -1,
 	    .mnt_ns = -1,
-	    .net_ns = -1,
+	    .own = {-1, -1, -1},
 	    .state_fd = c->state_fd,
 	    .libexec_fd = c->libexec_fd};
 	describe(b);

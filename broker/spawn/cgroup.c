@@ -15,10 +15,17 @@
 #include "lib/err.h"
 #include "lib/util.h"
 
-#define TIES       "ties"
-#define SWEEP_MS   2000
-#define LEAVES_MAX 8 /* tries to move processes that fork meanwhile */
-#define UNIFIED    CGROUP_CONTROLLERS
+#define TIES      "ties"
+#define SWEEP_MS  2000
+#define MOVES_MAX 8
+#define UNIFIED   CGROUP_CONTROLLERS
+#define SPARES    8
+
+struct spare_dirs {
+	char name[NAME_MAX_LEN + 32];
+	int tasks[CGROUP_CONTROLLERS];
+	unsigned made;
+};
 
 /* Hierarchies: one for each version 1 controller, and version 2 last. */
 struct cgroups {
@@ -27,6 +34,11 @@ struct cgroups {
 	bool v2[CGROUP_CONTROLLERS];        /* enforced through version 2 */
 	char top_name[64];
 	char path[CGROUP_PATH_MAX]; /* of top in version 2, as /proc/PID/cgroup says it */
+	struct spare_dirs spares[SPARES];
+	size_t nspares;
+	unsigned serial;
+	char tenant[NAME_MAX_LEN + 1],
+	    spare_tenant[NAME_MAX_LEN + 1]; /* last served; the spares' */
 };
 
 static const char *const names[] = {"memory", "pids", "cpu"};
@@ -60,29 +72,51 @@ static int enable(int dir, const char *name, enum cgroup_controller k)
 	return cgroup_write(dir, name, "cgroup.subtree_control", text);
 }
 
-/* Version 2 lets a cgroup hold processes or controlled children, not both (cgroups(7), "no internal
- * processes"): whoever is in ours, all of it one service, moves to a leaf beside the sessions. */
-static void move_to_leaf(int parent, const char *leaf)
+/* Everybody in one cgroup to another; some may fork meanwhile. */
+static void move_all(int dir, const char *from, const char *to)
 {
 	static char pids[65536];
 
-	if (mkdirat(parent, leaf, 0755) < 0 && errno != EEXIST)
-		return;
-	for (int i = 0; i < LEAVES_MAX; i++) {
-		if (cgroup_read(parent, ".", "cgroup.procs", pids, sizeof pids) < 0 || !*pids)
+	for (int i = 0; i < MOVES_MAX; i++) {
+		if (cgroup_read(dir, from, "cgroup.procs", pids, sizeof(pids)) < 0 || !*pids)
 			return;
-		for (char *p = pids; *p;) {
-			char pid[32];
-			size_t n = strcspn(p, "\n");
-
-			if (n < sizeof pid) {
-				memcpy(pid, p, n);
-				pid[n] = '\0';
-				(void)cgroup_write(parent, leaf, "cgroup.procs", pid);
-			}
-			p += n + (p[n] == '\n');
+		for (char *p = pids, *end; *p; p = end) {
+			end = p + strcspn(p, "\n");
+			if (*end)
+				*end++ = '\0';
+			(void)cgroup_write(dir, to, "cgroup.procs", p);
 		}
 	}
+}
+
+/* Version 2 lets a cgroup hold processes or controlled children, not both (cgroups(7), "no internal
+ * processes"): whoever is in ours, all of it one service, moves to a leaf beside the sessions. */
+static int enable_own(int parent, enum cgroup_controller k)
+{
+	int r = enable(parent, ".", k);
+
+	if (r != -EBUSY)
+		return r;
+	if (mkdirat(parent, CGROUP_LEAF, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	move_all(parent, ".", CGROUP_LEAF);
+	return enable(parent, ".", k);
+}
+
+/* And back, when we are the last instance there: nothing of ours stays. */
+static void leave_leaf(struct cgroups *c)
+{
+	int parent = c->parent[UNIFIED];
+	char text[16];
+
+	if (faccessat(parent, CGROUP_LEAF, F_OK, 0) < 0 || cgroup_has_others(parent))
+		return;
+	for (enum cgroup_controller k = 0; k < CGROUP_CONTROLLERS; k++) {
+		(void)snprintf(text, sizeof(text), "-%s", names[k]);
+		(void)cgroup_write(parent, ".", "cgroup.subtree_control", text);
+	}
+	move_all(parent, CGROUP_LEAF, ".");
+	(void)unlinkat(parent, CGROUP_LEAF, AT_REMOVEDIR);
 }
 
 static int open_top(struct cgroups *c, size_t h, const char *path)
@@ -98,19 +132,11 @@ static int open_top(struct cgroups *c, size_t h, const char *path)
 
 static int open_unified(struct cgroups *c, struct err *e)
 {
-	char dir[CGROUP_PATH_MAX], own[CGROUP_PATH_MAX - 80], leaf[96], list[256];
-	size_t n;
+	char dir[CGROUP_PATH_MAX], own[CGROUP_PATH_MAX - 80], list[256];
 	int r;
 
-	if ((r = cgroup_find(NULL, dir, sizeof dir, own, sizeof own)) < 0)
+	if ((r = cgroup_find(NULL, dir, sizeof(dir), own, sizeof(own))) < 0)
 		return err_set(e, r, "there is no cgroup version 2 tree");
-	(void)snprintf(leaf, sizeof leaf, "%s.daemons", c->top_name);
-	/* a spawn that was started again finds itself in the leaf already */
-	n = strlen(leaf);
-	if (strlen(own) > n && strcmp(own + strlen(own) - n, leaf) == 0) {
-		own[strlen(own) - n - 1] = '\0';
-		dir[strlen(dir) - n - 1] = '\0';
-	}
 	if ((r = open_top(c, UNIFIED, dir)) < 0)
 		return err_set(e, r, "%s/%s: %s", dir, c->top_name, strerror(-r));
 	(void)snprintf(c->path, sizeof c->path, "%s/%s", own, c->top_name);
@@ -124,12 +150,8 @@ static int open_unified(struct cgroups *c, struct err *e)
 			at = strstr(at + 1, names[k]);
 		if (!at)
 			continue;
-		r = enable(c->parent[UNIFIED], ".", k);
-		if (r == -EBUSY) {
-			move_to_leaf(c->parent[UNIFIED], leaf);
-			r = enable(c->parent[UNIFIED], ".", k);
-		}
-		c->v2[k] = r == 0 && enable(c->top[UNIFIED], ".", k) == 0;
+		c->v2[k] =
+		    enable_own(c->parent[UNIFIED], k) == 0 && enable(c->top[UNIFIED], ".", k) == 0;
 	}
 	return 0;
 }
@@ -163,15 +185,21 @@ int cgroups_open(struct cgroups **ret, const char *instance, struct err *e)
 	return 0;
 }
 
+static void drop_spare(struct cgroups *c, struct spare_dirs *s);
+
 void cgroups_free(struct cgroups *c)
 {
 	if (!c)
 		return;
+	while (c->nspares > 0)
+		drop_spare(c, &c->spares[--c->nspares]);
 	for (size_t h = 0; h <= UNIFIED; h++) {
 		if (c->top[h] >= 0) {
 			cgroup_sweep(c->top[h], h == UNIFIED ? TIES : NULL, 0);
 			(void)unlinkat(c->parent[h], c->top_name, AT_REMOVEDIR);
 		}
+		if (c->top[h] >= 0 && h == UNIFIED)
+			leave_leaf(c);
 		util_close(&c->top[h]);
 		util_close(&c->parent[h]);
 	}
@@ -262,23 +290,93 @@ static int set_limits(
 	return 0;
 }
 
-static int make_all(struct cgroups *c, struct cgroup *g, const struct plan *p, struct err *e)
+/* The directories of version 1 below name, and their tasks files. */
+static int make_v1(
+    struct cgroups *c, const char *tenant, const char *name, int *tasks, unsigned *made)
 {
-	char path[sizeof g->name + 16];
+	char path[sizeof(((struct cgroup *)0)->name) + 16];
 	int r;
 
-	for (size_t h = 0; h <= UNIFIED; h++) {
+	(void)snprintf(path, sizeof(path), "%s/tasks", name);
+	for (size_t h = 0; h < UNIFIED; h++) {
 		if (c->top[h] < 0)
 			continue;
-		if ((r = make_dir(c, h, p->tenant, g->name)) < 0)
-			return err_set(e, r, "%s: %s", g->name, strerror(-r));
-		g->made |= 1u << h;
-		if (h == UNIFIED)
-			continue;
-		(void)snprintf(path, sizeof path, "%s/tasks", g->name);
-		if ((g->tasks[h] = openat(c->top[h], path, O_WRONLY | O_CLOEXEC)) < 0)
-			return err_set(e, -errno, "%s: %m", path);
+		if ((r = make_dir(c, h, tenant, name)) < 0)
+			return r;
+		*made |= 1u << h;
+		if ((tasks[h] = openat(c->top[h], path, O_WRONLY | O_CLOEXEC)) < 0)
+			return -errno;
 	}
+	return 0;
+}
+
+static void drop_spare(struct cgroups *c, struct spare_dirs *s)
+{
+	for (size_t h = 0; h < UNIFIED; h++) {
+		util_close(&s->tasks[h]);
+		if (s->made & 1u << h)
+			(void)unlinkat(c->top[h], s->name, AT_REMOVEDIR);
+	}
+}
+
+int cgroups_refill(struct cgroups *c)
+{
+	struct spare_dirs s = {.tasks = {-1, -1, -1}};
+
+	if (!c->tenant[0] || strcmp(cgroups_kind(c), "hybrid") != 0)
+		return 0;
+	if (strcmp(c->tenant, c->spare_tenant) != 0) {
+		while (c->nspares > 0)
+			drop_spare(c, &c->spares[--c->nspares]);
+		memcpy(c->spare_tenant, c->tenant, sizeof(c->tenant));
+	}
+	if (c->nspares == SPARES)
+		return 0;
+	(void)snprintf(s.name, sizeof(s.name), "%s/spare-%u", c->tenant, c->serial++);
+	if (make_v1(c, c->tenant, s.name, s.tasks, &s.made) < 0) {
+		drop_spare(c, &s);
+		return 0;
+	}
+	c->spares[c->nspares++] = s;
+	return 1;
+}
+
+/* True if a spare has become g's. */
+static bool take_spare(struct cgroups *c, struct cgroup *g, const char *tenant)
+{
+	struct spare_dirs *s;
+	bool good = true;
+
+	(void)str_copy(c->tenant, sizeof(c->tenant), tenant);
+	if (c->nspares == 0 || strcmp(c->spare_tenant, tenant) != 0)
+		return false;
+	s = &c->spares[--c->nspares];
+	for (size_t h = 0; h < UNIFIED; h++) {
+		if (!(s->made & 1u << h))
+			continue;
+		if (renameat(c->top[h], s->name, c->top[h], g->name) < 0) {
+			good = false;
+			continue;
+		}
+		s->made &= ~(1u << h);
+		g->made |= 1u << h;
+		g->tasks[h] = steal_fd(&s->tasks[h]);
+	}
+	if (!good) /* what was renamed is g's, and goes with it */
+		drop_spare(c, s);
+	return good;
+}
+
+static int make_all(struct cgroups *c, struct cgroup *g, const struct plan *p, struct err *e)
+{
+	int r;
+
+	if (!take_spare(c, g, p->tenant) &&
+	    (r = make_v1(c, p->tenant, g->name, g->tasks, &g->made)) < 0)
+		return err_set(e, r, "%s: %s", g->name, strerror(-r));
+	if ((r = make_dir(c, UNIFIED, p->tenant, g->name)) < 0)
+		return err_set(e, r, "%s: %s", g->name, strerror(-r));
+	g->made |= 1u << UNIFIED;
 	g->dir = openat(c->top[UNIFIED], g->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (g->dir < 0)
 		return err_set(e, -errno, "%s: %m", g->name);

@@ -41,10 +41,14 @@ const char *cgroups_kind(const struct cgroups *c); /* "v2", "hybrid", "none" */
 bool cgroups_has(const struct cgroups *c, enum cgroup_controller k);
 const char *cgroup_controller_name(enum cgroup_controller k);
 
-/* Nothing is left of a failure. -ENOTSUP: the plan asks for a limit that cannot be enforced here.
- */
+/* Nothing is left of a failure. -ENOTSUP: the plan asks for a limit that cannot
+ * be enforced here. */
 int cgroup_make(struct cgroups *c, const char *session, const struct plan *p, struct cgroup *ret,
     struct err *e);
+/* Makes version 1 directories beforehand, for the tenant that was served last (they are renamed
+ * when they are taken, which version 2 cannot do, and does not need: it has one directory to make,
+ * not four). 1 if it did something, 0 if there is nothing to do. */
+int cgroups_refill(struct cgroups *c);
 void cgroup_joined(struct cgroup *g); /* closes the tasks descriptors */
 int cgroup_freeze(struct cgroup *g, bool on);
 int cgroup_kill(struct cgroup *g);

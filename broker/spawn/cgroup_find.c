@@ -26,6 +26,14 @@ static bool listed(const char *list, const char *word)
 	return false;
 }
 
+static void cut_leaf(char *path)
+{
+	char *last = strrchr(path, '/');
+
+	if (last && strcmp(last + 1, CGROUP_LEAF) == 0)
+		*last = '\0';
+}
+
 /* "N:LIST:PATH"; version 2 is "0::PATH". */
 static int own_path(const char *controller, char *dst, size_t size)
 {
@@ -45,7 +53,9 @@ static int own_path(const char *controller, char *dst, size_t size)
 		path[strcspn(path, "\n")] = '\0';
 		if (controller ? !listed(list, controller) : *list != '\0')
 			continue;
-		if ((size_t)snprintf(dst, size, "%s", path) >= size)
+		if (!controller)
+			cut_leaf(path);
+		if ((size_t)snprintf(dst, size, "%s", *path ? path : "/") >= size)
 			return -ENAMETOOLONG;
 		return 0;
 	}

@@ -7,6 +7,10 @@
 
 #include <stddef.h>
 
+/* Where the daemons themselves are moved to on a pure version 2 host. Who is in there has its
+ * parent for "our own cgroup". */
+#define CGROUP_LEAF "postern.daemons"
+
 /* controller: "memory", ... on version 1; NULL for the version 2 tree. dst[size]: the directory of
  * our own cgroup; path[psize], if not NULL, that cgroup's name as /proc/PID/cgroup says it. 0,
  * -ENOENT. */

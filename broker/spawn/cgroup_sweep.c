@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "broker/spawn/cgroup_find.h"
 #include "lib/clock.h"
 #include "lib/util.h"
 
@@ -78,6 +79,16 @@ static DIR *open_dir(int dir, const char *name)
 static bool is_child(const struct dirent *d)
 {
 	return d->d_type == DT_DIR && d->d_name[0] != '.';
+}
+
+bool cgroup_has_others(int dir)
+{
+	cleanup_dir DIR *d = open_dir(dir, ".");
+	bool others = false;
+
+	for (struct dirent *t; d && (t = readdir(d));)
+		others |= is_child(t) && strcmp(t->d_name, CGROUP_LEAF) != 0;
+	return others;
 }
 
 /* One pass; true if something is left. */

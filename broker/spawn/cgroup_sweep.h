@@ -4,6 +4,7 @@
 #ifndef POSTERN_SPAWN_CGROUP_SWEEP_H
 #define POSTERN_SPAWN_CGROUP_SWEEP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +14,9 @@ int cgroup_write(int dir, const char *name, const char *file, const char *text);
 int cgroup_read(int dir, const char *name, const char *file, char *dst, size_t size);
 /* The number after KEY in text of "KEY N" lines; 0 if it is not there. */
 uint64_t cgroup_value(const char *text, const char *key);
+
+/* Is there a child directory besides CGROUP_LEAF? */
+bool cgroup_has_others(int dir);
 
 /* Kills (where there is cgroup.kill) and removes all below dir, two levels deep, waiting at most
  * wait_ms for processes to go. keep: a name on the first level whose directories are removed but

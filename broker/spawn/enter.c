@@ -21,6 +21,7 @@
 #include "broker/spawn/cgroup.h"
 #include "broker/spawn/host.h"
 #include "broker/spawn/landlock.h"
+#include "broker/spawn/netns.h"
 #include "broker/spawn/rootfs.h"
 #include "broker/spawn/skeleton.h"
 #include "broker/spawn/skeleton_etc.h"
@@ -56,8 +57,8 @@ RAW_SYSCALLS static int join_cgroup(struct enter *n)
 	return 0;
 }
 
-/* Open descriptors of `tasks` let whoever holds them leave the cgroup: gone before the ids change.
- */
+/* Open descriptors of `tasks` let whoever holds them leave the cgroup:
+ * gone before the ids change. */
 RAW_SYSCALLS static int leave_host(struct enter *n)
 {
 	for (size_t k = 0; k < CGROUP_CONTROLLERS; k++)
@@ -77,9 +78,11 @@ RAW_SYSCALLS static int set_score(struct enter *n)
 	return close(fd);
 }
 
-RAW_SYSCALLS static int join_network(struct enter *n)
+RAW_SYSCALLS static int join_spare(struct enter *n)
 {
-	TRY(setns(n->netns, CLONE_NEWNET));
+	TRY(setns(n->ns->net, CLONE_NEWNET));
+	TRY(setns(n->ns->ipc, CLONE_NEWIPC));
+	TRY(setns(n->ns->uts, CLONE_NEWUTS));
 	return 0;
 }
 
@@ -119,7 +122,8 @@ RAW_SYSCALLS static int mount_parts(struct enter *n)
 	TRY(mount("/dev", "/mnt/dev", NULL, MS_BIND, NULL));
 	if ((r = attach(f->pts, "/mnt/dev/pts")) < 0)
 		return r;
-	return attach(f->shm, "/mnt/dev/shm");
+	TRY(mount("/up/shm", "/mnt/dev/shm", NULL, MS_BIND, NULL));
+	return 0;
 }
 
 /* Of this process's own pid namespace, so it is made here. */
@@ -162,11 +166,15 @@ RAW_SYSCALLS static int set_names(struct enter *n)
 	return 0;
 }
 
+#define SIGNALS 4096 /* that are queued */
+
 RAW_SYSCALLS static int set_limits(struct enter *n)
 {
 	struct rlimit none = {0, 0}, files = {n->open_files, n->open_files};
+	struct rlimit signals = {SIGNALS, SIGNALS};
 
 	TRY(setrlimit(RLIMIT_CORE, &none));
+	TRY(setrlimit(RLIMIT_SIGPENDING, &signals));
 	if (n->open_files)
 		TRY(setrlimit(RLIMIT_NOFILE, &files));
 	return 0;
@@ -263,7 +271,7 @@ static const struct step {
     {"cgroup", join_cgroup},
     {"cgroup namespace", leave_host},
     {"oom score", set_score},
-    {"network namespace", join_network},
+    {"namespaces", join_spare},
     {"overlay", mount_overlay},
     {"mounts", mount_parts},
     {"proc", mount_proc},
@@ -332,7 +340,7 @@ int enter(struct enter *n)
 {
 	struct clone_args a = {
 	    .flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | CLONE_NEWPID |
-	             CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWTIME | CLONE_INTO_CGROUP,
+	             CLONE_NEWNS | CLONE_NEWTIME | CLONE_INTO_CGROUP,
 	    .pidfd = (uint64_t)(uintptr_t)&n->pidfd,
 	    .exit_signal = SIGCHLD,
 	    .cgroup = (unsigned)n->cgroup->dir,

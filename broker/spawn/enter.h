@@ -6,9 +6,9 @@
  * init or died. It is never in a place where another process of the tenant lives, which is what
  * makes the sharing safe (a process with the tenant's ids could otherwise write to spawn's memory).
  *
- * Order: cgroup; cgroup namespace; network namespace; mounts, pivot_root; limits; user namespace
- * (last of the namespaces, so that the others belong to the host's); ids; capabilities;
- * no_new_privs; Landlock; descriptors; seccomp; execve.
+ * Order: cgroup; cgroup namespace; network, ipc and uts namespaces; mounts, pivot_root; limits;
+ * user namespace (last of the namespaces, so that the others belong to the host's); ids;
+ * capabilities; no_new_privs; Landlock; descriptors; seccomp; execve.
  */
 #ifndef POSTERN_SPAWN_ENTER_H
 #define POSTERN_SPAWN_ENTER_H
@@ -19,6 +19,7 @@
 struct cgroup;
 struct err;
 struct host;
+struct netns;
 struct rootfs;
 struct skeleton;
 
@@ -27,7 +28,8 @@ struct enter {
 	const struct skeleton *skeleton;
 	const struct rootfs *rootfs;
 	const struct cgroup *cgroup;
-	int netns, userns;
+	const struct netns *ns;
+	int userns;
 	int init_fd; /* becomes init's descriptor 3 */
 	const char *hostname;
 	uint64_t open_files; /* 0: as spawn has it */

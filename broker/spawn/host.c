@@ -20,8 +20,8 @@
 
 #define BASE "/tmp" /* an existing directory to mount the new root on, seen by nobody else */
 
-/* Readable by all, and about the host: its keys, memory, timers, hardware, other people's mounts.
- */
+/* Readable by all, and about the host: its keys, memory, timers, hardware,
+ * other people's mounts. */
 static const char *const masked_files[] = {"kcore", "keys", "key-users", "sysrq-trigger",
     "timer_list", "sched_debug", "interrupts", "latency_stats", "kmsg", "slabinfo", NULL};
 static const char *const masked_dirs[] = {"acpi", "bus", "fs", "irq", "scsi", "driver", NULL};
@@ -189,11 +189,13 @@ int host_enter(struct host *h, int state_fd, int libexec_fd, struct err *e)
 	*h = (struct host){
 	    .root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC),
 	    .mnt_ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC),
-	    .net_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC),
+	    .own = {.net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC),
+	        .ipc = open("/proc/self/ns/ipc", O_RDONLY | O_CLOEXEC),
+	        .uts = open("/proc/self/ns/uts", O_RDONLY | O_CLOEXEC)},
 	    .state_fd = state_fd,
 	    .libexec_fd = libexec_fd,
 	};
-	if (h->root_fd < 0 || h->mnt_ns < 0 || h->net_ns < 0)
+	if (h->root_fd < 0 || h->mnt_ns < 0 || h->own.net < 0 || h->own.ipc < 0 || h->own.uts < 0)
 		return err_set(e, -errno, "cannot open the host's namespaces: %m");
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return err_set(e, -errno, "mount namespace: %m");
@@ -248,7 +250,9 @@ void host_leave(struct host *h)
 {
 	util_close(&h->root_fd);
 	util_close(&h->mnt_ns);
-	util_close(&h->net_ns);
+	util_close(&h->own.net);
+	util_close(&h->own.ipc);
+	util_close(&h->own.uts);
 	util_close(&h->state_fd);
 	util_close(&h->libexec_fd);
 }

@@ -19,17 +19,19 @@
 
 #include <stddef.h>
 
+#include "broker/spawn/netns.h"
+
 struct err;
 
 #define HOST_MASKS_MAX 24
 
 struct host {
-	int root_fd;    /* the host's /, O_PATH */
-	int mnt_ns;     /* the host's mount namespace */
-	int net_ns;     /* our own network namespace, to come back to */
-	int state_fd;   /* STATE/spawn, O_DIRECTORY */
-	int libexec_fd; /* our programs, O_DIRECTORY */
-	unsigned roots; /* directories bound below /roots so far */
+	int root_fd;          /* the host's /, O_PATH */
+	int mnt_ns;           /* the host's mount namespace */
+	struct netns_own own; /* our own namespaces, to come back to */
+	int state_fd;         /* STATE/spawn, O_DIRECTORY */
+	int libexec_fd;       /* our programs, O_DIRECTORY */
+	unsigned roots;       /* directories bound below /roots so far */
 	/* what exists below /proc here and is masked in a sandbox */
 	const char *mask_files[HOST_MASKS_MAX];
 	const char *mask_dirs[HOST_MASKS_MAX];

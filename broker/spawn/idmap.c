@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -114,12 +116,37 @@ static int write_maps(pid_t pid, uint32_t base)
 	return r;
 }
 
+/* A plain fork with CLONE_NEWUSER, but for the descriptors. What a namespace uses of inotify,
+ * queued signals and locked memory counts as its maker's too (namespaces(7), /proc/sys/user): as
+ * root's, one sandbox could take all that root and every other sandbox may have. So its maker is a
+ * uid of its own block, the one that nobody runs as; the raw call, for there are no threads to
+ * change with us. */
+static pid_t clone_as(uint32_t uid)
+{
+	struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct d[_LINUX_CAPABILITY_U32S_3];
+	pid_t pid = -1;
+	int saved;
+
+	if (syscall(SYS_capget, &h, d) < 0 || syscall(SYS_setresuid, -1, uid, -1) < 0)
+		return -1;
+	/* a change of the effective uid takes the effective set away (capabilities(7)) */
+	if (syscall(SYS_capset, &h, d) == 0)
+		pid = (pid_t)syscall(SYS_clone,
+		    (unsigned long)(CLONE_NEWUSER | CLONE_FILES) | SIGCHLD, NULL, NULL, NULL, 0);
+	if (pid == 0)
+		return 0;
+	saved = errno;
+	if (syscall(SYS_setresuid, -1, 0, -1) < 0 || syscall(SYS_capset, &h, d) < 0)
+		abort(); /* as somebody else spawn can do nothing any more */
+	errno = saved;
+	return pid;
+}
+
 /* The pipes' four ends stay open on both sides, so everybody always says something. */
 static int make_userns(uint32_t base, const int down[2], const int up[2])
 {
-	/* a plain fork with CLONE_NEWUSER, but for the descriptors */
-	pid_t pid = (pid_t)syscall(
-	    SYS_clone, (unsigned long)(CLONE_NEWUSER | CLONE_FILES) | SIGCHLD, NULL, NULL, NULL, 0);
+	pid_t pid = clone_as(base);
 	int r, ns = -1;
 
 	if (pid == 0)

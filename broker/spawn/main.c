@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -118,6 +119,17 @@ static int trim_caps(void)
 	return syscall(SYS_capset, &h, d) < 0 ? -errno : 0;
 }
 
+/* A handful for each sandbox: as many as the service's hard limit allows. */
+static void raise_open_files(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0) {
+		l.rlim_cur = l.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &l);
+	}
+}
+
 /* Keyrings are no namespace: what a sandbox inherits shall be an empty one. (The call may not
  * exist.) */
 static void drop_keyring(void)
@@ -214,6 +226,7 @@ int main(int argc, char **argv)
 
 	(void)umask(022);
 	drop_keyring();
+	raise_open_files();
 	if ((r = confine_fds(keep, ARRAY_LEN(keep))) < 0 ||
 	    (r = fd_set_cloexec(a.b.state_fd, true)) < 0 ||
 	    (r = fd_set_cloexec(a.b.libexec_fd, true)) < 0 || (r = confine_basics()) < 0)

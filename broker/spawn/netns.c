@@ -53,30 +53,46 @@ static int listen_inside(void)
 	return steal_fd(&fd);
 }
 
-/* Runs inside the new namespace. */
-static int furnish(int *ret_ns, int *ret_listener)
+/* Runs inside the new namespaces. */
+static int furnish(struct netns *n)
 {
-	cleanup_close int ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	cleanup_close int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	int r, listener;
+	int r;
 
-	if (ns < 0 || sock < 0)
+	n->net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	n->ipc = open("/proc/self/ns/ipc", O_RDONLY | O_CLOEXEC);
+	n->uts = open("/proc/self/ns/uts", O_RDONLY | O_CLOEXEC);
+	if (sock < 0 || n->net < 0 || n->ipc < 0 || n->uts < 0)
 		return -errno;
-	if ((r = lo_up(sock)) < 0 || (r = all_ports()) < 0 || (r = listener = listen_inside()) < 0)
+	if ((r = lo_up(sock)) < 0 || (r = all_ports()) < 0 || (r = listen_inside()) < 0)
 		return r;
-	*ret_listener = listener;
-	*ret_ns = steal_fd(&ns);
+	n->listener = r;
 	return 0;
 }
 
-int netns_make(int own, int *ret_listener, struct err *e)
+int netns_make(const struct netns_own *own, struct netns *ret, struct err *e)
 {
-	int ns = -1, r;
+	struct netns n = NETNS_NONE;
+	int r;
 
-	if (unshare(CLONE_NEWNET) < 0)
+	if (unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
 		return err_set(e, -errno, "network namespace: %m");
-	r = furnish(&ns, ret_listener);
-	if (setns(own, CLONE_NEWNET) < 0)
-		abort(); /* the loop must not go on in a sandbox's namespace */
-	return r < 0 ? err_set(e, r, "network namespace: %s", strerror(-r)) : ns;
+	r = furnish(&n);
+	if (setns(own->net, CLONE_NEWNET) < 0 || setns(own->ipc, CLONE_NEWIPC) < 0 ||
+	    setns(own->uts, CLONE_NEWUTS) < 0)
+		abort(); /* the loop must not go on in a sandbox's namespaces */
+	if (r < 0) {
+		netns_close(&n);
+		return err_set(e, r, "network namespace: %s", strerror(-r));
+	}
+	*ret = n;
+	return 0;
+}
+
+void netns_close(struct netns *n)
+{
+	util_close(&n->net);
+	util_close(&n->ipc);
+	util_close(&n->uts);
+	util_close(&n->listener);
 }

@@ -1,7 +1,8 @@
 /*
- * A network namespace for one sandbox: `lo` up and nothing else, every port open to the agent, and
- * the credential listener already inside (which listener a connection came by says which session
- * asks). Making one takes longer than all the rest of a sandbox, so spares are made beforehand
+ * The namespaces of one sandbox that can be made beforehand: network (`lo` up and nothing else,
+ * every port open to the agent, and the credential listener already inside: which listener a
+ * connection came by says which session asks), and ipc and uts, which come along. Making a network
+ * namespace takes longer than much of the rest of a sandbox, so spares are made
  * (broker/spawn/spare.h), and each is used once.
  */
 #ifndef POSTERN_SPAWN_NETNS_H
@@ -9,8 +10,23 @@
 
 struct err;
 
-/* own: our namespace, to come back to. *ret_listener: 127.0.0.1:PLAN_CRED_PORT, non-blocking.
- * Returns the namespace's descriptor or -errno. */
-int netns_make(int own, int *ret_listener, struct err *e);
+struct netns_own {
+	int net, ipc, uts; /* our own, to come back to */
+};
+
+struct netns {
+	int net, ipc, uts;
+	int listener; /* 127.0.0.1:PLAN_CRED_PORT inside, non-blocking */
+};
+
+#define NETNS_NONE                                                                                 \
+	{                                                                                          \
+		-1, -1, -1, -1                                                                     \
+	}
+
+/* Makes all of *ret, the caller's, and comes back to its own. 0 or -errno; without a way back the
+ * process ends. */
+int netns_make(const struct netns_own *own, struct netns *ret, struct err *e);
+void netns_close(struct netns *n); /* NETNS_NONE is fine */
 
 #endif

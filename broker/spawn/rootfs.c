@@ -9,17 +9,15 @@
 #include <unistd.h>
 
 #include "broker/spawn/skeleton.h"
-#include "broker/spawn/skeleton_etc.h"
 #include "lib/err.h"
 #include "lib/util.h"
 
-#define TTY_GID 5u
-
-/* A clone of the mount at path. idmap < 0: not mapped. */
-static int clone_of(int at, const char *path, uint64_t attr, int idmap)
+/* A clone of the mount at path. (Detached ones can be cloned since 6.15 only, so none of these is
+ * made of another.) idmap < 0: not mapped. */
+static int clone_of(const char *path, uint64_t attr, int idmap)
 {
 	struct mount_attr a = {.attr_set = attr};
-	cleanup_close int fd = open_tree(at, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	cleanup_close int fd = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
@@ -79,17 +77,20 @@ static int furnish_upper(int up, uint32_t base)
 	return 0;
 }
 
-/* Every terminal belongs to the agent, whoever opens it. */
-static int make_pts(uint32_t base)
+/* Of one sandbox, its channels' and its own: kernel.pty.max is the whole host's. */
+#define TERMINALS "64"
+
+/* Without owners: the options uid= and gid= end at INT_MAX on 6.1, so who opens a terminal for
+ * the agent gives it to it. */
+static int make_pts(void)
 {
 	cleanup_close int fs = fsopen("devpts", FSOPEN_CLOEXEC);
 	int r;
 
 	if (fs < 0)
 		return -errno;
-	if ((r = set_number(fs, "uid", base + AGENT_ID)) < 0 ||
-	    (r = set_number(fs, "gid", base + TTY_GID)) < 0 ||
-	    (r = set_text(fs, "mode", "0620")) < 0 || (r = set_text(fs, "ptmxmode", "0666")) < 0)
+	if ((r = set_text(fs, "mode", "0620")) < 0 || (r = set_text(fs, "ptmxmode", "0666")) < 0 ||
+	    (r = set_text(fs, "max", TERMINALS)) < 0)
 		return r;
 	return finish(fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
 }
@@ -106,11 +107,11 @@ static int make_usr(struct rootfs *f, int userns, struct err *e)
 {
 	uint64_t attr = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 
-	f->usr = clone_of(AT_FDCWD, "/usr", attr, userns);
+	f->usr = clone_of("/usr", attr, userns);
 	f->usr_mapped = f->usr >= 0;
 	/* only how owners look depends on it: said in `enforced` */
 	if (f->usr == -EINVAL)
-		f->usr = clone_of(AT_FDCWD, "/usr", attr, -1);
+		f->usr = clone_of("/usr", attr, -1);
 	return f->usr < 0 ? fail(e, "/usr", f->usr) : 0;
 }
 
@@ -120,9 +121,9 @@ static int make(const struct skeleton *s, const struct plan *p, int userns, uint
 	uint64_t ro = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 	int r;
 
-	if ((f->low = clone_of(AT_FDCWD, s->path, ro, userns)) < 0)
+	if ((f->low = clone_of(s->path, ro, userns)) < 0)
 		return fail(e, "the state directory", f->low);
-	if (s->lower[0] && (f->low2 = clone_of(AT_FDCWD, s->lower, ro, userns)) < 0)
+	if (s->lower[0] && (f->low2 = clone_of(s->lower, ro, userns)) < 0)
 		return fail(e, p->root_path, f->low2);
 	if (!s->lower[0] && (r = make_usr(f, userns, e)) < 0)
 		return r;
@@ -130,9 +131,7 @@ static int make(const struct skeleton *s, const struct plan *p, int userns, uint
 		return fail(e, "tmpfs", f->up);
 	if ((r = furnish_upper(f->up, base)) < 0)
 		return fail(e, "tmpfs", r);
-	if ((f->shm = clone_of(f->up, "shm", MOUNT_ATTR_NOEXEC, -1)) < 0)
-		return fail(e, "shm", f->shm);
-	if ((f->pts = make_pts(base)) < 0)
+	if ((f->pts = make_pts()) < 0)
 		return fail(e, "devpts", f->pts);
 	return 0;
 }
@@ -156,7 +155,6 @@ void rootfs_moved(struct rootfs *f)
 	util_close(&f->low);
 	util_close(&f->low2);
 	util_close(&f->up);
-	util_close(&f->shm);
 	util_close(&f->usr);
 }
 

@@ -17,7 +17,6 @@ struct rootfs {
 	int low;  /* the skeleton, idmapped, read-only */
 	int low2; /* the template's directory, idmapped, read-only; -1 with the host's /usr */
 	int up;   /* a tmpfs of limited size: u and w for the overlay, shm for /dev/shm */
-	int shm;  /* a clone of its shm */
 	int usr;  /* the host's, idmapped if its file system can, read-only; -1 with a directory */
 	int pts;  /* a devpts of its own; spawn keeps it, to open terminals */
 	bool usr_mapped;
@@ -25,7 +24,7 @@ struct rootfs {
 
 #define ROOTFS_NONE                                                                                \
 	{                                                                                          \
-		-1, -1, -1, -1, -1, -1, false                                                      \
+		-1, -1, -1, -1, -1, false                                                          \
 	}
 
 /* base: the id that 0 inside maps to. Nothing is left of a failure. */

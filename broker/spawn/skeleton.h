@@ -29,12 +29,13 @@ struct skeletons;
 struct skeleton {
 	char path[64];  /* in spawn's own mount namespace: /skel/N */
 	char lower[64]; /* the template's directory, /roots/N; empty for the host's /usr */
-	/* directories of the root in which the agent may write, as far as modes allow: for Landlock
-	 */
+	/* directories of the root in which the agent may write, as far as modes allow:
+	 * for Landlock */
 	char writable[SKELETON_WRITABLE_MAX][64];
 	unsigned writables;
 };
 
+/* Removes what a former spawn left. h is borrowed for its life. NULL with e. */
 struct skeletons *skeletons_new(struct host *h, struct err *e);
 void skeletons_free(struct skeletons *s); /* removes the trees */
 /* Finds or builds; borrowed, valid until skeletons_free(). */

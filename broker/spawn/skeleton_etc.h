@@ -10,6 +10,7 @@
 struct err;
 
 #define AGENT_ID 1000u
+#define TTY_ID   5u
 #define INIT_ID  65534u /* nobody: pid 1, another than the agent */
 
 /* root: where the files come from (the host, or a template's directory); whole: nothing of root's

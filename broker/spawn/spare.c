@@ -4,7 +4,6 @@
 
 #include "broker/spawn/host.h"
 #include "broker/spawn/idmap.h"
-#include "broker/spawn/netns.h"
 #include "lib/err.h"
 #include "lib/util.h"
 
@@ -17,7 +16,7 @@ static int make(struct host *h, struct idmap *m, struct spare *ret, struct err *
 		return err_set(e, r, "every block of ids is in use");
 	s.block = r;
 	if ((r = s.userns = idmap_userns(m, s.block, e)) < 0 ||
-	    (r = s.netns = netns_make(h->net_ns, &s.listener, e)) < 0) {
+	    (r = netns_make(&h->own, &s.ns, e)) < 0) {
 		spare_done(&s, m);
 		return r;
 	}
@@ -47,8 +46,7 @@ int spare_refill(struct spares *s, struct host *h, struct idmap *m, struct err *
 
 void spare_done(struct spare *s, struct idmap *m)
 {
-	util_close(&s->netns);
-	util_close(&s->listener);
+	netns_close(&s->ns);
 	util_close(&s->userns);
 	if (s->block > 0)
 		idmap_return(m, s->block);

@@ -1,12 +1,14 @@
 /*
  * Spares: what every sandbox needs and takes long to make, made when nobody waits. One spare is a
- * network namespace with its credential listener, a block of ids, and the user namespace that maps
- * it. Used once.
+ * set of namespaces with the credential listener inside, a block of ids, and the user namespace
+ * that maps it. Used once.
  */
 #ifndef POSTERN_SPAWN_SPARE_H
 #define POSTERN_SPAWN_SPARE_H
 
 #include <stddef.h>
+
+#include "broker/spawn/netns.h"
 
 struct err;
 struct host;
@@ -15,7 +17,8 @@ struct idmap;
 #define SPARES_KEPT 8
 
 struct spare {
-	int netns, listener, userns, block;
+	struct netns ns;
+	int userns, block;
 };
 
 struct spares {
@@ -25,7 +28,7 @@ struct spares {
 
 #define SPARE_NONE                                                                                 \
 	{                                                                                          \
-		-1, -1, -1, 0                                                                      \
+		NETNS_NONE, -1, 0                                                                  \
 	}
 
 /* From the shelf, or made now. -EAGAIN: no free block of ids. */

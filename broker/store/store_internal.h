@@ -40,6 +40,7 @@ int store_reopen(struct store *s, struct err *e);
 void store_reserve_open(struct store *s);
 uint64_t store_reserve_map(const struct store *s); /* the map's size now */
 
+/* queue.c: what waits goes into the transaction, in order; 0 or -errno. */
 int store_queue_apply(struct store *s, struct err *e);
 void store_queue_clear(struct store *s);
 

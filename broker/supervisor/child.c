@@ -5,8 +5,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "broker/supervisor/hostkey.h"
 #include "broker/supervisor/launch.h"
 #include "broker/supervisor/supervisor.h"
+#include "creds/key.h"
 #include "lib/chan.h"
 #include "lib/clock.h"
 #include "lib/err.h"
@@ -184,6 +186,7 @@ static void arguments(const struct child *c, struct launch *l, int link)
 {
 	const struct supervisor *s = c->sup;
 	unsigned id = child_uid(s, c->role);
+	char hostkey[KEY_FINGERPRINT_LEN];
 
 	launch_fd(l, NULL, link);
 	if (c->role == CHILD_LISTENER)
@@ -194,6 +197,9 @@ static void arguments(const struct child *c, struct launch *l, int link)
 	case CHILD_CORE:
 		launch_fd(l, "config", s->dirs.config);
 		launch_fd(l, "state", s->dirs.core);
+		hostkey_fingerprint(s->dirs.hostkeys, hostkey);
+		if (*hostkey)
+			launch_arg(l, "hostkey=%s", hostkey);
 		break;
 	case CHILD_SIGNER:
 		launch_fd(l, "keys", s->dirs.keys);

@@ -26,8 +26,8 @@ size_t fdstore_count(const struct fdstore *s);
 size_t fdstore_clear(struct fdstore *s);
 
 /* Handing out: after fdstore_rewind(), fdstore_next() gives each one that was there, once; false at
- * the end. What is put meanwhile is not handed out. name and fd are borrowed until the next call.
- */
+ * the end. What is put meanwhile is not handed out.
+ * name and fd are borrowed until the next call. */
 void fdstore_rewind(struct fdstore *s);
 bool fdstore_next(struct fdstore *s, const char **ret_name, int *ret_fd);
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -53,4 +54,21 @@ int hostkey_ensure(int dirfd, struct err *e)
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		return err_set(e, -EIO, "no host key");
 	return 0;
+}
+
+void hostkey_fingerprint(int dirfd, char *ret)
+{
+	cleanup_key struct key *k = NULL;
+	cleanup_buf struct buf line;
+	struct err e = ERR_INIT;
+
+	ret[0] = '\0';
+	buf_init(&line, KEY_BLOB_MAX * 2);
+	if (fd_read_file(dirfd, HOSTKEY_NAME ".pub", KEY_BLOB_MAX * 2, &line, &e) < 0 ||
+	    key_parse_line(
+	        (const char *)line.data, strcspn((const char *)buf_cstr(&line), "\n"), &k, &e) < 0)
+		log_warn(
+		    "%s.pub: %s; CA keys are not compared with it", HOSTKEY_NAME, err_text(&e));
+	else
+		(void)key_fingerprint(k, ret);
 }

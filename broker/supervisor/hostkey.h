@@ -11,5 +11,8 @@ struct err;
 
 /* Makes HOSTKEY_NAME and HOSTKEY_NAME.pub below dirfd unless the key is there. */
 int hostkey_ensure(int dirfd, struct err *e);
+/* The fingerprint in HOSTKEY_NAME.pub, KEY_FINGERPRINT_LEN bytes; empty with a warning if it cannot
+ * be read. */
+void hostkey_fingerprint(int dirfd, char *ret);
 
 #endif

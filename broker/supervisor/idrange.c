@@ -54,8 +54,8 @@ static int64_t field_number(const char *line, unsigned field)
 	return errno || (*end != ':' && *end != '\n' && *end) ? -1 : n;
 }
 
-/* passwd(5) and group(5) have the id in field 2; subuid(5) a first id in field 1 and a count in 2.
- */
+/* passwd(5) and group(5) have the id in field 2;
+ * subuid(5) a first id in field 1 and a count in 2. */
 static int check_file(
     const char *root, const char *name, bool sub, const struct range *r, struct err *e)
 {

@@ -25,8 +25,8 @@ struct launch {
 };
 
 void launch_init(struct launch *l, int dirfd, const char *name);
-/* An argument after the program's name. More or longer ones than there is room for are our own bug.
- */
+/* An argument after the program's name. More or longer ones than there is room for are
+ * our own bug. */
 void launch_arg(struct launch *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The next descriptor; with a name also the argument NAME=FD. */
 void launch_fd(struct launch *l, const char *name, int fd);

@@ -59,9 +59,9 @@ static int service_fd(void)
 	char host[256], *colon, *name = host;
 	int fd = -1;
 
-	if (where == NULL || *where == '\0')
+	if (!where || *where == '\0')
 		where = SERVICE;
-	if (strlen(where) >= sizeof host || strrchr(where, ':') == NULL) {
+	if (strlen(where) >= sizeof host || !strrchr(where, ':')) {
 		errno = EINVAL;
 		return -1;
 	}
@@ -76,7 +76,7 @@ static int service_fd(void)
 		errno = EHOSTUNREACH;
 		return -1;
 	}
-	for (struct addrinfo *a = found; a != NULL && fd < 0; a = a->ai_next) {
+	for (struct addrinfo *a = found; a && fd < 0; a = a->ai_next) {
 		fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		if (fd < 0)
 			continue;
@@ -94,8 +94,8 @@ static int service_fd(void)
 	return fd;
 }
 
-/* Sends the line and reads one line back, NUL in place of its newline. The answer's length, or -1.
- */
+/* Sends the line and reads one line back, NUL in place of its newline. The answer's
+ * length, or -1. */
 static ssize_t ask(const char *line, char *answer, size_t size)
 {
 	size_t len = strlen(line), n = 0;
@@ -124,7 +124,7 @@ static ssize_t ask(const char *line, char *answer, size_t size)
 			goto broken;
 		end = memchr(answer + n, '\n', (size_t)r);
 		n += (size_t)r;
-		if (end != NULL) {
+		if (end) {
 			(void)close(fd);
 			*end = '\0';
 			return end - answer;

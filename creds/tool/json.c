@@ -78,7 +78,7 @@ static const char *string_end(const char *p, const char *end)
 				if (end - p < 6 || !hex4(p + 2, &v))
 					return NULL;
 				p += 6;
-			} else if (p[1] != '\0' && strchr("\"\\/bfnrt", p[1]) != NULL) {
+			} else if (p[1] != '\0' && strchr("\"\\/bfnrt", p[1])) {
 				p += 2;
 			} else {
 				return NULL;
@@ -163,7 +163,7 @@ static const char *scalar_end(const char *p, const char *end, enum json_type *ty
 static const char *key_end(const char *p, const char *end)
 {
 	p = skip(p, end);
-	if (p == end || *p != '"' || (p = string_end(p, end)) == NULL)
+	if (p == end || *p != '"' || !(p = string_end(p, end)))
 		return NULL;
 	p = skip(p, end);
 	return p < end && *p == ':' ? p + 1 : NULL;
@@ -194,7 +194,7 @@ static const char *value_end(const char *p, const char *end, enum json_type *ret
 			if (p == end)
 				return NULL;
 			if (*p != closing[depth - 1]) {
-				if (type == JSON_OBJECT && (p = key_end(p, end)) == NULL)
+				if (type == JSON_OBJECT && !(p = key_end(p, end)))
 					return NULL;
 				continue;
 			}
@@ -202,7 +202,7 @@ static const char *value_end(const char *p, const char *end, enum json_type *ret
 			depth--;
 		} else {
 			p = scalar_end(p, end, &type);
-			if (p == NULL)
+			if (!p)
 				return NULL;
 			if (first)
 				*ret_type = type;
@@ -215,7 +215,7 @@ static const char *value_end(const char *p, const char *end, enum json_type *ret
 				return NULL;
 			if (*p == ',') {
 				p++;
-				if (closing[depth - 1] == '}' && (p = key_end(p, end)) == NULL)
+				if (closing[depth - 1] == '}' && !(p = key_end(p, end)))
 					return NULL;
 				break;
 			}
@@ -235,7 +235,7 @@ int json_open(const char *text, size_t len, struct json *ret)
 	enum json_type type;
 
 	stop = value_end(p, end, &type);
-	if (stop == NULL || skip(stop, end) != end)
+	if (!stop || skip(stop, end) != end)
 		return -1;
 	*ret = (struct json){type, p, (size_t)(stop - p)};
 	return 0;
@@ -257,11 +257,11 @@ int json_get(const struct json *object, const char *name, struct json *ret)
 		if (key == end || *key != '"')
 			return found ? 0 : -1;
 		value = key_end(key, end);
-		if (value == NULL)
+		if (!value)
 			return -1;
 		value = skip(value, end);
 		stop = value_end(value, end, &type);
-		if (stop == NULL)
+		if (!stop)
 			return -1;
 		if ((size_t)(end - key) > n + 2 && memcmp(key + 1, name, n) == 0 &&
 		    key[n + 1] == '"') {
@@ -284,7 +284,7 @@ static int element(const char *p, const char *end, struct json *item)
 
 	p = skip(p, end);
 	stop = value_end(p, end, &type);
-	if (stop == NULL)
+	if (!stop)
 		return -1;
 	*item = (struct json){type, p, (size_t)(stop - p)};
 	return 1;

@@ -57,10 +57,20 @@ static void finish(struct channel *ch, int code, int signo)
 	ch->exit_code = code;
 	if (name)
 		(void)snprintf(ch->exit_signal, sizeof ch->exit_signal, "%s", name);
-	if (!ch->reported && ch->state == CHANNEL_RUNNING)
-		uplink_ended(ch->conn, ch, signo ? -1 : code, name);
-	ch->reported = true;
+	if (ch->state < CHANNEL_RUNNING)
+		ch->reported = true; /* nothing ran */
 	ch->state = CHANNEL_ENDING;
+}
+
+/* The client hears of the end first: the core's commit would only take the processor from it. */
+static void report(struct channel *ch)
+{
+	bool by_signal = *ch->exit_signal != 0;
+
+	if (!ch->reported)
+		uplink_ended(ch->conn, ch, by_signal ? -1 : ch->exit_code,
+		    by_signal ? ch->exit_signal : NULL);
+	ch->reported = true;
 }
 
 void channel_refused(struct channel *ch, const char *reason, int64_t record)
@@ -185,8 +195,8 @@ static void step_ended(struct channel *ch, int64_t now_ns)
 
 static void move_out(struct channel *ch)
 {
-	/* once each while it runs, so that every channel gets its turn; all that is left at the end
-	 */
+	/* once each while it runs, so that every channel gets its turn;
+	 * all that is left at the end */
 	for (unsigned i = 0; i < 2; i++) {
 		unsigned rounds = 0;
 
@@ -213,8 +223,8 @@ static void step_running(struct channel *ch, int64_t now_ns)
 	relay_in(ch);
 	if (ch->client_closed) {
 		/* nobody reads any more; what the client has sent still reaches the command, whose
-		 * status is still wanted: OpenSSH's mux client closes once both sides have sent EOF
-		 */
+		 * status is still wanted: OpenSSH's mux client closes once both sides
+		 * have sent EOF */
 		relay_close_out(ch);
 	} else {
 		move_out(ch);
@@ -233,8 +243,8 @@ static void step_running(struct channel *ch, int64_t now_ns)
 	}
 }
 
-/* Tails, status, EOF, close: ssh_channel_close() wants to be called again while bytes are waiting.
- */
+/* Tails, status, EOF, close: ssh_channel_close() wants to be called again while
+ * bytes are waiting. */
 static void step_ending(struct channel *ch)
 {
 	int r;
@@ -254,8 +264,10 @@ static void step_ending(struct channel *ch)
 	}
 	ch->exit_sent = true;
 	r = ssh_channel_close(ch->ssh);
-	if (r != SSH_AGAIN)
-		ch->state = CHANNEL_CLOSED;
+	if (r == SSH_AGAIN)
+		return;
+	ch->state = CHANNEL_CLOSED;
+	report(ch);
 }
 
 void channel_step(struct channel *ch, int64_t now_ns)
@@ -302,8 +314,10 @@ int64_t channel_deadline(const struct channel *ch)
 
 void channel_release(struct channel *ch)
 {
-	if (ch->state == CHANNEL_RUNNING && !ch->reported)
-		uplink_ended(ch->conn, ch, -1, NULL);
+	if (ch->state == CHANNEL_RUNNING)
+		ch->exit_code = -1;
+	if (ch->state >= CHANNEL_RUNNING)
+		report(ch);
 	relay_done(ch);
 	util_close(&ch->status_fd);
 	json_decref(ch->env);

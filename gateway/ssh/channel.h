@@ -37,11 +37,10 @@ struct msg;
 #define CHANNEL_TERM_MAX    64
 #define CHANNEL_LINGER_NS   INT64_C(100000000) /* for output of a command that has ended */
 #define CHANNEL_GONE_NS     INT64_C(500000000) /* for the reason why a sandbox is gone */
-#define CHANNEL_QUIET_NS                                                                           \
-	INT64_C(20000000) /* from the end of the output to our EOF: mostly the command has ended,  \
-	                     too */
-#define CHANNEL_LEFT_MAX                                                                           \
-	(1u << 20) /* a pipe's capacity: more than was there when the command ended */
+/* from the end of the output to our EOF: mostly the command has ended, too */
+#define CHANNEL_QUIET_NS INT64_C(20000000)
+/* a pipe's capacity: more than was there when the command ended */
+#define CHANNEL_LEFT_MAX (1u << 20)
 
 enum channel_state {
 	CHANNEL_OPEN,

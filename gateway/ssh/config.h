@@ -13,7 +13,7 @@
 struct err;
 
 #define GATEWAY_CONFIG_FILE     "postern.yaml"
-#define GATEWAY_CONNECTIONS_MAX 65536
+#define GATEWAY_CONNECTIONS_MAX 3072 /* with spares and sshd's logins below CORE_CONNS_MAX */
 #define GATEWAY_TRIES_MAX       64
 
 enum gateway_algorithms {

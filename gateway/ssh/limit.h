@@ -22,6 +22,7 @@ struct source {
 	uint8_t bytes[8];
 };
 
+/* The block that an address counts for. */
 struct source limit_source(const struct sockaddr *sa);
 struct limit *limit_new(size_t max_total, size_t max_source); /* NULL with errno */
 void limit_free(struct limit *l);

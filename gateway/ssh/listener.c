@@ -247,8 +247,7 @@ static void on_accept(struct loop *loop, int fd, unsigned what, void *arg)
 		if (s < 0 && (errno == EINTR || errno == ECONNABORTED))
 			continue;
 		if (s < 0)
-			break; /* EAGAIN; or EMFILE and the like, which the next event tries again
-			        */
+			break; /* EAGAIN; or EMFILE and the like: the next event tries again */
 		take(l, s, &from);
 	}
 	settle(l);
@@ -262,8 +261,8 @@ static void core_lost(struct listener *l)
 	l->core_watch = NULL;
 	chan_free(l->core);
 	l->core = NULL;
-	/* what was asked is lost; those READY stay good: their pairs are in the supervisor's store
-	 */
+	/* what was asked is lost; those READY stay good:
+	 * their pairs are in the supervisor's store */
 	for (struct spare *s = l->spares.first; s; s = s->next)
 		if (s->state == SPARE_ASKED)
 			s->state = SPARE_NEW;

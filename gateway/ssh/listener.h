@@ -17,6 +17,7 @@ struct gateway_args;
 #define LISTENER_SOCKETS_MAX 8
 #define LISTENER_REFUSED_S   1 /* conn.refused at most so often for the same reason */
 
+/* Runs until `shutdown` or the supervisor's end. The exit status. */
 int listener_main(const struct gateway_args *args);
 
 #endif

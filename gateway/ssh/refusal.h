@@ -25,7 +25,9 @@ struct refusals {
 	} of[REFUSAL_REASONS];
 };
 
+/* As conn.refused says it. */
 const char *refusal_text(enum refusal_reason why);
+/* Counts one; peer is copied. refusal_tell() sends it. */
 void refusal_note(struct refusals *r, enum refusal_reason why, const char *peer);
 /* Sends what is due. core may be NULL: then it waits. Returns when to call again, INT64_MAX: not
  * needed. */

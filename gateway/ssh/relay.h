@@ -25,10 +25,9 @@
 
 struct channel;
 
-#define RELAY_WINDOW_MAX                                                                           \
-	(3u * 1024 * 1024) /* libssh keeps at most 640,000 + 1,280,000 by itself                   \
-	                    */
-#define RELAY_TAIL_MAX (512u * 1024)
+/* libssh keeps at most 640,000 + 1,280,000 by itself */
+#define RELAY_WINDOW_MAX (3u * 1024 * 1024)
+#define RELAY_TAIL_MAX   (512u * 1024)
 
 struct inflow {             /* from the client */
 	int fd;             /* -1: closed, what comes is dropped */
@@ -66,6 +65,6 @@ void relay_close_out(struct channel *ch);
 #define RELAY_POLL_MAX 3
 size_t relay_poll(const struct channel *ch, bool may_write, struct pollfd *p);
 void relay_woken(struct channel *ch, const struct pollfd *p, size_t n);
-void relay_done(struct channel *ch);
+void relay_done(struct channel *ch); /* closes and frees all of it */
 
 #endif

@@ -10,43 +10,16 @@
 #include "gateway/ssh/uplink.h"
 #include "lib/buf.h"
 #include "lib/msg.h"
+#include "lib/signame.h"
 #include "lib/util.h"
 
 #define REFUSE 1
 
-static const struct {
-	int signo;
-	const char *name;
-} signals[] = {
-    {SIGABRT, "ABRT"},
-    {SIGALRM, "ALRM"},
-    {SIGFPE, "FPE"},
-    {SIGHUP, "HUP"},
-    {SIGILL, "ILL"},
-    {SIGINT, "INT"},
-    {SIGKILL, "KILL"},
-    {SIGPIPE, "PIPE"},
-    {SIGQUIT, "QUIT"},
-    {SIGSEGV, "SEGV"},
-    {SIGTERM, "TERM"},
-    {SIGUSR1, "USR1"},
-    {SIGUSR2, "USR2"},
-};
-
 const char *request_signal_name(int signo)
 {
-	for (size_t i = 0; i < ARRAY_LEN(signals); i++)
-		if (signals[i].signo == signo)
-			return signals[i].name;
-	return "SIG@openssh.com";
-}
+	const char *name = signame(signo);
 
-bool request_signal_known(const char *name)
-{
-	for (size_t i = 0; i < ARRAY_LEN(signals); i++)
-		if (strcmp(signals[i].name, name) == 0)
-			return true;
-	return false;
+	return name ? name : "SIG@openssh.com";
 }
 
 static bool name_char(char c, bool first)
@@ -195,7 +168,7 @@ static void on_signal(ssh_session s, ssh_channel sc, const char *name, void *arg
 
 	(void)s;
 	(void)sc;
-	if (ch->state == CHANNEL_RUNNING && request_signal_known(name))
+	if (ch->state == CHANNEL_RUNNING && signame_number(name) > 0)
 		uplink_signal(ch->conn, ch->id, name);
 }
 

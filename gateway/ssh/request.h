@@ -19,10 +19,8 @@ void request_callbacks(struct channel *ch);
 /* The name of RFC 4254 section 6.10 for a signal number; for others as sshd has it,
  * "SIG@openssh.com". */
 const char *request_signal_name(int signo);
-/* A name that RFC 4254 section 6.10 lists, without SIG. */
-bool request_signal_known(const char *name);
-/* [A-Za-z_][A-Za-z0-9_]*, not too long, and in the list; an entry that ends in * matches any rest.
- */
+/* [A-Za-z_][A-Za-z0-9_]*, not too long, and in the list;
+ * an entry that ends in * matches any rest. */
 bool request_env_allowed(const json_t *list, const char *name);
 /* Everything that no callback is for: refused by libssh when we answer 1, and the log is told. */
 int request_other(struct conn *c, int type, int subtype, const char *detail);

@@ -2,43 +2,31 @@
 
 #include <errno.h>
 
-#include "lib/reader.h"
-
 static int record(struct status *s)
 {
-	const uint8_t *zero;
-	struct reader r;
-	uint8_t kind;
-	uint32_t value;
+	enum status_kind kind = 0;
+	uint32_t value = 0;
 
-	reader_init(&r, s->data, STATUS_LEN);
-	if (reader_u8(&r, &kind) < 0 || reader_bytes(&r, 3, &zero) < 0 ||
-	    reader_u32(&r, &value) < 0 || reader_end(&r) < 0)
-		return -EBADMSG;
-	if (zero[0] || zero[1] || zero[2] || status_final(s) || ++s->records > STATUS_RECORDS_MAX)
+	if (status_parse(s->data, &kind, &value) < 0 || status_final(s) ||
+	    ++s->records > STATUS_RECORDS_MAX)
 		return -EBADMSG;
 	switch (kind) {
 	case STATUS_EXITED:
-		if (value > 255)
-			return -EBADMSG;
 		s->exited = true;
 		s->value = value;
 		return 0;
 	case STATUS_SIGNALED:
-		if (value < 1 || value > 64)
-			return -EBADMSG;
 		s->signaled = true;
 		s->value = value;
 		return 0;
 	case STATUS_FAILED:
-		if (value < 1 || value > 4095 || s->failed)
+		if (s->failed)
 			return -EBADMSG;
 		s->failed = true;
 		s->failed_errno = value;
 		return 0;
-	default:
-		return -EBADMSG;
 	}
+	return -EBADMSG;
 }
 
 int status_take(struct status *s, const void *data, size_t len)

@@ -1,12 +1,10 @@
 /*
  * A channel's status pipe: what the sandbox's init says about the channel's command.
  *
- * The same records as broker/init/proto.h: STATUS_LEN bytes, u8 kind, three zero bytes, u32 value,
- * big endian. Init is hostile, so the pipe is read as foreign input: an unknown kind, bytes in the
- * padding, a value out of range, a record after the last one, or more than STATUS_RECORDS_MAX
- * records end the channel.
+ * Records of lib/status.h. Init is hostile, so the pipe is read as foreign input: a record that is
+ * none, one after the last one, or more than STATUS_RECORDS_MAX end the channel.
  *
- * Depends on lib/reader alone.
+ * Depends on lib/status alone.
  */
 #ifndef POSTERN_GATEWAY_STATUS_H
 #define POSTERN_GATEWAY_STATUS_H
@@ -15,14 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STATUS_LEN         8
-#define STATUS_RECORDS_MAX 4
+#include "lib/status.h"
 
-enum status_kind {
-	STATUS_EXITED = 1,   /* value: exit code, 0 .. 255 */
-	STATUS_SIGNALED = 2, /* value: signal number, 1 .. 64 */
-	STATUS_FAILED = 3,   /* value: errno of what failed before exec; STATUS_EXITED follows */
-};
+#define STATUS_RECORDS_MAX 4
 
 struct status {
 	uint8_t data[STATUS_LEN];

@@ -14,8 +14,8 @@
 
 #define WATCHDOG_CPU_S 3
 
-/* To be called once a turn; re-arms at most twice a second. now_ns: clock_mono_ns(). 0 or -errno.
- */
+/* To be called once a turn; re-arms at most twice a second. now_ns: clock_mono_ns().
+ * 0 or -errno. */
 int watchdog_pat(int64_t now_ns);
 
 #endif

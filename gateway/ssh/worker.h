@@ -25,6 +25,7 @@ enum worker_status {
 	WORKER_UNUSED = 18,   /* ended as a spare */
 };
 
+/* Serves one connection. An enum worker_status. */
 int worker_main(const struct gateway_args *args);
 
 #endif

@@ -190,7 +190,28 @@ def a_changed_byte_makes_verification_fail(p):
     assert r.code == 0, r
 
 
+@rule
+def root_reads_the_files_as_their_owner_only(p):
+    p.stop()
+    data, gid = data_file(p), os.stat(data_file(p)).st_gid
+    uid = os.stat(data).st_uid
+    try:
+        assert p.postern("audit", "verify", "--offline").code == 0
+        os.chown(data, 0, 0)  # what only root could read, is not read
+        r = p.postern("audit", "verify", "--offline")
+        assert r.code == UNREADABLE, r
+        out = f"{p.state}/log.export"
+        r = p.postern("audit", "export", out)
+        assert r.code == UNREADABLE and not os.path.exists(out), r
+    finally:
+        os.chown(data, uid, gid)
+        p.start()
+    assert p.postern("audit", "export", out).code == 0 and os.path.getsize(out) > 0
+    os.unlink(out)
+
+
 VERIFY_FAILED = 4  # postern(1)
+UNREADABLE = 9
 
 
 @rule

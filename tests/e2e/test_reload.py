@@ -107,6 +107,22 @@ def a_certificate_as_ca_key_is_refused(p):
 
 
 @rule
+def the_host_s_own_key_as_ca_key_is_refused(p):
+    good = read(tenant_file(p))
+    line = read(f"{p.state}/hostkeys/ssh_host_ed25519_key.pub").strip()
+    import re
+    write(tenant_file(p), re.sub(r'(?m)^(ca\w*:).*(\n\s+-.*)*$', f'ca: ["{line}"]', good, count=1))
+    try:
+        assert "the host's own key" in (said := hup(p)), said
+        r = p.postern("check")
+        assert r.code == 5 and b"own key" in r.out + r.err, r
+        assert p.ssh("echo still").out == b"still\n"
+    finally:
+        write(tenant_file(p), good)
+        hup(p)
+
+
+@rule
 def a_bad_file_at_the_start_stops_the_start(p):
     good = read(tenant_file(p))
     write(tenant_file(p), good + "surprise: 1\n")

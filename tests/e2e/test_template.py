@@ -108,6 +108,7 @@ def a_root_that_goes_away_refuses_new_sessions_only(p):
     try:
         r = p.ssh("echo in", key=p.small, user="small")
         assert r.code == 254 and r.err.startswith(b"postern: denied: ") and not r.out, r
+        assert b"(record " in r.err, r
         assert p.ssh("echo in").out == b"in\n"
     finally:
         os.rename(p.root + "-away", p.root)
@@ -126,6 +127,16 @@ def roots_that_cannot_be_are_refused_by_check(p):
             continue  # known only when it is used
         assert r.code == 5 and b"odd.yaml" in r.err + r.out, (root, r)
     assert p.postern("check").code == 0
+
+
+@rule
+def a_root_that_is_not_there_is_a_warning(p):
+    path = f"{p.state}/etc/templates/gone.yaml"
+    with open(path, "w") as f:
+        f.write("root: /nonexistent/root\n")
+    r = p.postern("check")
+    os.unlink(path)
+    assert r.code == 0 and b"warning  template gone" in r.out, r
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "lib/buf.h"
+#include "lib/status.h"
 #include "pam/authinfo.h"
-#include "pam/status.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -16,8 +16,8 @@ static void again(const struct init_request *q, const uint8_t *data, size_t size
 	const char *args[INIT_ARGS_MAX + 1], *env[INIT_ENV_MAX + 1];
 	struct buf b;
 
-	memcpy(args, q->argv, sizeof(args));
-	memcpy(env, q->envp, sizeof(env));
+	memcpy(args, q->argv, sizeof args);
+	memcpy(env, q->envp, sizeof env);
 	buf_init(&b, INIT_REQUEST_MAX);
 	if (q->type == INIT_EXEC)
 		init_put_exec(&b, q->channel, q->flags, q->cwd, args, env);

@@ -29,8 +29,8 @@ static void again(const struct msg *m, unsigned from, unsigned to, unsigned phas
 	struct err e = ERR_INIT;
 
 	buf_init(&b, MSG_MAX);
-	/* what was written in few bytes may take more: \u escapes do not, numbers in E notation may
-	 */
+	/* what was written in few bytes may take more: \u escapes do not,
+	 * numbers in E notation may */
 	if (msg_encode(&b, m->type->name, m->id, m->body, m->type->fds_min, &e) < 0)
 		return;
 	if (m->type->fds_min > 0)

@@ -55,12 +55,14 @@ static void check_all(const char *name, const struct want *w, size_t n)
 	size_t lines = 0;
 
 	probe(name);
+	if (ran.exit != 0)
+		print_error("%s\n%s\n", ran.out, ran.err);
 	assert_int_equal(ran.exit, 0);
 	for (size_t i = 0; i < n; i++) {
 		char line[128];
 		const char *at;
 
-		(void)snprintf(line, sizeof(line), "%s=%d\n", w[i].name, w[i].value);
+		(void)snprintf(line, sizeof line, "%s=%d\n", w[i].name, w[i].value);
 		at = strstr(ran.out, line);
 		while (at && at != ran.out && at[-1] != '\n') /* the end of another's name */
 			at = strstr(at + 1, line);
@@ -87,8 +89,10 @@ static void the_calls_that_reach_the_kernel_are_few(void **state)
 	    {"kexec_load", EPERM}, {"seccomp", ENOSYS}, {"prctl seccomp", EINVAL},
 	    {"prctl mm", EINVAL}, {"prctl dumpable", 0}, {"personality query", 0},
 	    {"personality", EPERM}, {"TIOCSTI", EPERM}, {"TIOCSTI high bits", EPERM},
-	    {"TIOCLINUX high bits", EPERM}, {"ioctl other", 0}, {"setuid 0", EPERM},
-	    {"setgroups", EPERM}, {"sethostname", EPERM}, {"kill init", EPERM}};
+	    {"TIOCLINUX high bits", EPERM}, {"TIOCSETD", EPERM}, {"F_SETPIPE_SZ", EPERM},
+	    {"F_SETPIPE_SZ high bits", EPERM}, {"F_GETPIPE_SZ", 0}, {"ioctl other", 0},
+	    {"setuid 0", EPERM}, {"setgroups", EPERM}, {"sethostname", EPERM},
+	    {"kill init", EPERM}};
 
 	(void)state;
 	check_all("calls", want, ARRAY_LEN(want));
@@ -169,7 +173,7 @@ static void every_namespace_is_another(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(ns_names); i++) {
 		char script[64];
 
-		(void)snprintf(script, sizeof(script), "readlink /proc/self/ns/%s", ns_names[i]);
+		(void)snprintf(script, sizeof script, "readlink /proc/self/ns/%s", ns_names[i]);
 		assert_int_equal(box_sh(&box, script, &ran), 0);
 		ran.out[strcspn(ran.out, "\n")] = '\0';
 		assert_int_equal(strncmp(ran.out, ns_names[i], strlen(ns_names[i])), 0);
@@ -183,7 +187,7 @@ static void the_hosts_processes_are_not_there(void **state)
 
 	(void)state;
 	(void)snprintf(
-	    script, sizeof(script), "kill -0 %d 2>&1 | grep -c 'No such process'", (int)getpid());
+	    script, sizeof script, "kill -0 %d 2>&1 | grep -c 'No such process'", (int)getpid());
 	expect_text(script, "1\n");
 	expect_text(
 	    "cat /proc/[0-9]*/comm | sort -u | grep -vxE 'cat|grep|sh|sort|postern-init'", "");
@@ -291,16 +295,16 @@ static void listen_outside(void)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	struct sockaddr_un u = {.sun_family = AF_UNIX};
-	socklen_t len = sizeof(a);
+	socklen_t len = sizeof a;
 	int tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	int un = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	(void)snprintf(host_name, sizeof(host_name), "postern-test-%d", (int)getpid());
-	(void)snprintf(u.sun_path + 1, sizeof(u.sun_path) - 1, "%s", host_name);
-	assert_int_equal(bind(tcp, (const struct sockaddr *)&a, sizeof(a)), 0);
+	(void)snprintf(host_name, sizeof host_name, "postern-test-%d", (int)getpid());
+	(void)snprintf(u.sun_path + 1, sizeof u.sun_path - 1, "%s", host_name);
+	assert_int_equal(bind(tcp, (const struct sockaddr *)&a, sizeof a), 0);
 	assert_int_equal(listen(tcp, 1), 0);
 	assert_int_equal(getsockname(tcp, (struct sockaddr *)&a, &len), 0);
-	(void)snprintf(host_port, sizeof(host_port), "%u", ntohs(a.sin_port));
+	(void)snprintf(host_port, sizeof host_port, "%u", ntohs(a.sin_port));
 	assert_int_equal(
 	    bind(un, (const struct sockaddr *)&u,
 	        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(host_name))),
@@ -319,8 +323,8 @@ static int setup(void **state)
 		char path[64];
 		ssize_t n;
 
-		(void)snprintf(path, sizeof(path), "/proc/self/ns/%s", ns_names[i]);
-		n = readlink(path, host_ns[i], sizeof(host_ns[i]) - 1);
+		(void)snprintf(path, sizeof path, "/proc/self/ns/%s", ns_names[i]);
+		n = readlink(path, host_ns[i], sizeof host_ns[i] - 1);
 		host_ns[i][n < 0 ? 0 : n] = '\0';
 	}
 	listen_outside();

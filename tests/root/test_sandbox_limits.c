@@ -68,6 +68,7 @@ static void memory_beyond_the_limit_is_killed(void **state)
 /* What lies in the writable layer is memory of the sandbox, and of nobody else. */
 static void files_count_as_memory(void **state)
 {
+	struct backend_usage u;
 	struct plan p;
 	struct box x;
 
@@ -76,9 +77,13 @@ static void files_count_as_memory(void **state)
 	p.memory_bytes = 32 * MIB;
 	p.disk_bytes = 256 * MIB;
 	start(&x, &p);
-	sh(&x, "head -c 100000000 /dev/zero >/tmp/big 2>/dev/null || echo stopped");
-	assert_non_null(strstr(ran.out, "stopped"));
-	assert_true(box_end(&x, NULL));
+	/* whoever writes is killed, and whoever comes next, as files stay */
+	assert_int_equal(
+	    box_sh(&x, "head -c 100000000 /dev/zero >/tmp/big && echo written", &ran), 0);
+	assert_string_equal(ran.out, "");
+	assert_true(box_end(&x, &u));
+	assert_true(u.oom_kills >= 1);
+	assert_true(u.memory_peak <= 32 * MIB);
 }
 
 static void a_fork_bomb_stops_at_the_limit(void **state)
@@ -196,6 +201,48 @@ static void what_is_enforced_is_told(void **state)
 	assert_true(box_end(&x, NULL));
 }
 
+/* kernel.pty.max counts those of the whole host, most sandboxes' 3072. */
+static void terminals_are_limited(void **state)
+{
+	struct plan p;
+	struct box x;
+
+	(void)state;
+	rig_plan(&p);
+	start(&x, &p);
+	sh(&x, "python3 -c \"import os\nn = 0\ntry:\n  while n < 500:\n"
+	       "    os.open('/dev/ptmx', os.O_RDWR)\n    n += 1\nexcept OSError: pass\nprint(n)\"");
+	assert_string_equal(ran.out, "64\n");
+	assert_true(box_end(&x, NULL));
+}
+
+/* /proc/sys/user and RLIMIT_SIGPENDING count for whoever made the user namespace as well. */
+static void what_one_takes_of_a_uids_share_others_still_have(void **state)
+{
+	/* a process that stays, and says what it got before it closes its output */
+	static const char take[] =
+	    "exec 2>&1; python3 -c \"import ctypes, os, signal, sys\n"
+	    "if os.fork(): os._exit(0)\n"
+	    "os.setsid()\nl = ctypes.CDLL(None)\nn = m = 0\n"
+	    "while n < 100 and l.inotify_init() >= 0: n += 1\n"
+	    "signal.pthread_sigmask(signal.SIG_BLOCK, [40])\n"
+	    "while m < 1000000 and l.sigqueue(os.getpid(), 40, None) == 0: m += 1\n"
+	    "print(n, m, flush=True)\nos.closerange(0, 3)\nsignal.pause()\"";
+	struct plan p;
+	struct box x, y;
+
+	(void)state;
+	rig_plan(&p);
+	start(&x, &p);
+	start(&y, &p);
+	sh(&x, take);
+	assert_string_equal(ran.out, "100 4096\n");
+	sh(&y, take);
+	assert_string_equal(ran.out, "100 4096\n");
+	assert_true(box_end(&x, NULL));
+	assert_true(box_end(&y, NULL));
+}
+
 static void a_limit_that_cannot_be_set_fails_the_start(void **state)
 {
 	struct backend_failure f = {0};
@@ -227,7 +274,7 @@ static void a_directory_can_be_the_root(void **state)
 	(void)state;
 	rig_plan(&p);
 	p.root = PLAN_ROOT_DIRECTORY;
-	memcpy(p.root_path, root_path, sizeof(p.root_path));
+	memcpy(p.root_path, root_path, sizeof p.root_path);
 	start(&x, &p);
 	assert_int_equal(box_run(&x, 1, cat, NULL, 0, 5000, &ran), 0);
 	/* the template's users, but for those in the agent's way */
@@ -253,7 +300,7 @@ static void a_link_in_the_template_is_not_followed(void **state)
 	(void)state;
 	rig_plan(&p);
 	p.root = PLAN_ROOT_DIRECTORY;
-	memcpy(p.root_path, root_path, sizeof(p.root_path));
+	memcpy(p.root_path, root_path, sizeof p.root_path);
 	start(&x, &p);
 	assert_int_equal(box_run(&x, 1, cat, NULL, 0, 5000, &ran), 0);
 	assert_null(strstr(ran.out, "shadow"));
@@ -276,7 +323,7 @@ static int make_root(void)
 	if (r == 0)
 		r = tree_dir(root_parent, "root/work", 0755, 1000);
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(files); i++) {
-		(void)snprintf(to, sizeof(to), "root/%s", files[i]);
+		(void)snprintf(to, sizeof to, "root/%s", files[i]);
 		r = tree_copy_file(host, files[i], root_parent, to, 0755);
 	}
 	(void)close(host);
@@ -306,11 +353,11 @@ static void remove_root(void)
 	char path[128];
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		(void)snprintf(path, sizeof(path), "root/%s", names[i]);
+		(void)snprintf(path, sizeof path, "root/%s", names[i]);
 		(void)unlinkat(root_parent, path, 0);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(dirs) - 1; i++) {
-		(void)snprintf(path, sizeof(path), "root/%s", dirs[i]);
+		(void)snprintf(path, sizeof path, "root/%s", dirs[i]);
 		(void)unlinkat(root_parent, path, AT_REMOVEDIR);
 	}
 	(void)unlinkat(root_parent, "root", AT_REMOVEDIR);
@@ -323,10 +370,10 @@ static int setup(void **state)
 	int build = open(rig_build_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
 
 	(void)state;
-	(void)snprintf(dir, sizeof(dir), "root-%d", (int)getpid());
+	(void)snprintf(dir, sizeof dir, "root-%d", (int)getpid());
 	root_parent = fd_open_dir(build, dir, 0755);
 	(void)close(build);
-	if (snprintf(root_path, sizeof(root_path), "%s/%s/root", rig_build_dir(), dir) < 0 ||
+	if (snprintf(root_path, sizeof root_path, "%s/%s/root", rig_build_dir(), dir) < 0 ||
 	    root_path[0] != '/' || (r = make_root()) < 0 || rig_new(&rig, NULL, 0, &e) < 0) {
 		print_error("%s\n", err_text(&e));
 		return -1;
@@ -340,7 +387,7 @@ static int teardown(void **state)
 
 	(void)state;
 	remove_root();
-	(void)snprintf(dir, sizeof(dir), "root-%d", (int)getpid());
+	(void)snprintf(dir, sizeof dir, "root-%d", (int)getpid());
 	(void)unlinkat(rig.parent_fd, dir, AT_REMOVEDIR);
 	rig_free(&rig);
 	return 0;
@@ -353,6 +400,8 @@ int main(void)
 	    cmocka_unit_test(files_count_as_memory),
 	    cmocka_unit_test(a_fork_bomb_stops_at_the_limit),
 	    cmocka_unit_test(processor_time_is_rationed),
+	    cmocka_unit_test(terminals_are_limited),
+	    cmocka_unit_test(what_one_takes_of_a_uids_share_others_still_have),
 	    cmocka_unit_test(disk_bytes_are_shared_by_all_that_is_writable),
 	    cmocka_unit_test(inodes_are_limited),
 	    cmocka_unit_test(open_files_are_limited),

@@ -167,7 +167,7 @@ static size_t cgroups_left(const char *below)
 	char path[128];
 	size_t n = 0;
 
-	(void)snprintf(path, sizeof(path), "postern-%s%s", instance, below);
+	(void)snprintf(path, sizeof path, "postern-%s%s", instance, below);
 	for (size_t i = 0; i < 4; i++) {
 		int fd = cgroup_fd[i] < 0
 		             ? -1
@@ -189,9 +189,9 @@ static unsigned long long status_number(pid_t pid, const char *key)
 	size_t len = strlen(key);
 	FILE *f;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	(void)snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
 	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f))
+	while (f && fgets(line, sizeof line, f))
 		if (strncmp(line, key, len) == 0 && line[len] == ':')
 			n = strtoull(line + len + 1, NULL, 16);
 	if (f)
@@ -228,9 +228,9 @@ static void it_lives_in_a_small_mount_namespace(void **state)
 
 	(void)state;
 	begin(&s);
-	(void)snprintf(path, sizeof(path), "/proc/%d/mountinfo", (int)s.pid);
+	(void)snprintf(path, sizeof path, "/proc/%d/mountinfo", (int)s.pid);
 	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f))
+	while (f && fgets(line, sizeof line, f))
 		n++;
 	if (f)
 		(void)fclose(f);
@@ -364,17 +364,17 @@ static void a_tie_is_a_cgroup_that_processes_can_be_known_by(void **state)
 	begin(&s);
 	ask(&s, "tie.make", json_pack("{s:s}", "session", SESSION), NULL, 0, &m);
 	assert_true(msg_is(&m, "tie.made"));
-	(void)snprintf(want, sizeof(want), "0::%s\n", msg_str(&m, "path"));
+	(void)snprintf(want, sizeof want, "0::%s\n", msg_str(&m, "path"));
 	pid = fork();
 	if (pid == 0)
 		for (;;)
 			(void)poll(NULL, 0, -1);
-	(void)snprintf(pid_text, sizeof(pid_text), "%d", (int)pid);
+	(void)snprintf(pid_text, sizeof pid_text, "%d", (int)pid);
 	assert_int_equal(write(m.fds[0], pid_text, strlen(pid_text)), (ssize_t)strlen(pid_text));
 	msg_done(&m);
-	(void)snprintf(file, sizeof(file), "/proc/%d/cgroup", (int)pid);
+	(void)snprintf(file, sizeof file, "/proc/%d/cgroup", (int)pid);
 	f = fopen(file, "re");
-	while (f && fgets(path, sizeof(path), f))
+	while (f && fgets(path, sizeof path, f))
 		seen |= strcmp(path, want) == 0;
 	if (f)
 		(void)fclose(f);
@@ -430,7 +430,7 @@ static int with_dumpable(void)
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return 90;
 	/* by its path: what was opened in another mount namespace cannot be bound */
-	(void)snprintf(path, sizeof(path), "%s/dumpable", rig_build_dir());
+	(void)snprintf(path, sizeof path, "%s/dumpable", rig_build_dir());
 	fd = open(path, O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0644);
 	if (fd < 0 || write(fd, "2\n", 2) != 2)
 		return 91;
@@ -462,10 +462,10 @@ static int setup(void **state)
 	(void)state;
 	(void)signal(SIGPIPE, SIG_IGN);
 	build_fd = open(rig_build_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	(void)snprintf(instance, sizeof(instance), "spawn%d", (int)getpid());
-	(void)snprintf(state_name, sizeof(state_name), "state-%s", instance);
+	(void)snprintf(instance, sizeof instance, "spawn%d", (int)getpid());
+	(void)snprintf(state_name, sizeof state_name, "state-%s", instance);
 	for (size_t i = 0; i < 4; i++)
-		cgroup_fd[i] = cgroup_find(hierarchies[i], path, sizeof(path), NULL, 0) == 0
+		cgroup_fd[i] = cgroup_find(hierarchies[i], path, sizeof path, NULL, 0) == 0
 		                   ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
 		                   : -1;
 	int fd = fd_open_dir(build_fd, state_name, 0700);

@@ -196,13 +196,12 @@ static const char *line(const struct world *w, const char *a, const char *b, int
 static pid_t pid_of(const struct world *w, const char *role, int nth)
 {
 	char start_text[40];
-	const char *l, *p;
+	const char *l;
 
 	(void)snprintf(start_text, sizeof start_text, "%s started", role);
 	l = line(w, start_text, "", nth, 5000);
 	assert_non_null(l);
-	p = strstr(l, "started ");
-	return (pid_t)strtol(p + 8, NULL, 10);
+	return (pid_t)strtol(strstr(l, "started ") + 8, NULL, 10);
 }
 
 static void gives_each_daemon_exactly_its_descriptors_and_arguments(void **state)
@@ -217,8 +216,9 @@ static void gives_each_daemon_exactly_its_descriptors_and_arguments(void **state
 	assert_line(w, "listener fds 0 1 2 3 4 stdin /dev/null", "", 1);
 	assert_line(w, "worker fds 0 1 2 3 4 5 stdin /dev/null", "", 2);
 	(void)snprintf(want, sizeof want,
-	    " uid=%u gid=%u config=4 state=5 instance=main idbase=%u idcount=131072", BASE + 1,
-	    BASE + 1, BASE);
+	    " uid=%u gid=%u config=4 state=5 hostkey=SHA256:", BASE + 1, BASE + 1);
+	assert_line(w, "core started", want, 1);
+	(void)snprintf(want, sizeof want, " instance=main idbase=%u idcount=131072", BASE);
 	assert_line(w, "core started", want, 1);
 	(void)snprintf(
 	    want, sizeof want, " state=4 libexec=5 instance=main idbase=%u idcount=131072", BASE);

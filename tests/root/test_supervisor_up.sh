@@ -55,6 +55,7 @@ gives 1 "up refuses a range in which a process runs" env "POSTERN=$postern" "STA
 	"$POSTERN" --state "$STATE" up --ids 2046820352 --listen 127.0.0.1:0
 	status=$?
 	kill $squatter
+	wait $squatter 2>/dev/null # else the next one may still see it
 	exit $status'
 
 start

@@ -73,7 +73,7 @@ static int null_start(struct backend *base, const char *session, const struct pl
 	if ((r = null_prepare(base, p, f, e)) < 0)
 		return r;
 	f->step = "memory";
-	if (!(s = calloc(1, sizeof(*s))))
+	if (!(s = calloc(1, sizeof *s)))
 		return err_set(e, -ENOMEM, "no memory");
 	*s = (struct sandbox){.b = b, .ended = eventfd(0, EFD_CLOEXEC), .knock = {-1, -1}};
 	if (s->ended < 0 ||
@@ -134,7 +134,7 @@ static void null_kill(struct sandbox *s)
 {
 	const uint64_t one = 1;
 
-	(void)!write(s->ended, &one, sizeof(one));
+	(void)!write(s->ended, &one, sizeof one);
 }
 
 static int null_reap(struct sandbox *s, struct backend_usage *ret)
@@ -185,7 +185,7 @@ static const struct backend_ops ops = {
 
 struct backend *backend_null_new(void)
 {
-	struct null_backend *b = calloc(1, sizeof(*b));
+	struct null_backend *b = calloc(1, sizeof *b);
 
 	if (!b)
 		return NULL;

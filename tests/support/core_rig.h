@@ -38,6 +38,7 @@ struct rig {
 	struct rig_end *supervisor, *spawn, *signer, *listener;
 	struct key_private *ca, *other_ca, *subject;
 	bool late;
+	bool config_wrong; /* rig_start() goes on without one */
 };
 
 /* With the log in memory and no store, or with both in LMDB. Everything is linked and ready. */

@@ -28,7 +28,7 @@ static char dir[64];
 int keygen_enter(void **state)
 {
 	(void)state;
-	(void)str_copy(dir, sizeof(dir), "/tmp/postern-keygen-XXXXXX");
+	(void)str_copy(dir, sizeof dir, "/tmp/postern-keygen-XXXXXX");
 	return mkdtemp(dir) == NULL || chdir(dir) < 0 ? -1 : 0;
 }
 
@@ -56,7 +56,7 @@ int keygen_run(struct buf *out, const char *program, ...)
 	va_list ap;
 	pid_t pid;
 
-	memcpy(&argv[n++], &program, sizeof(argv[0]));
+	memcpy(&argv[n++], &program, sizeof argv[0]);
 	va_start(ap, program);
 	do
 		argv[n] = va_arg(ap, char *);
@@ -72,7 +72,7 @@ int keygen_run(struct buf *out, const char *program, ...)
 	(void)close(fds[1]);
 	for (;;) {
 		char chunk[4096];
-		ssize_t got = read(fds[0], chunk, sizeof(chunk));
+		ssize_t got = read(fds[0], chunk, sizeof chunk);
 
 		if (got <= 0)
 			break;
@@ -180,8 +180,8 @@ uint8_t *cert_build_blob(const struct cert_build *b, const struct key_private *c
 	const uint8_t *key, *name, *ca_blob = b->ca_blob;
 	size_t key_len, name_len, ca_len = b->ca_blob_len;
 
-	assert_true(b->nonce_len <= sizeof(nonce));
-	memset(nonce, 0x5a, sizeof(nonce));
+	assert_true(b->nonce_len <= sizeof nonce);
+	memset(nonce, 0x5a, sizeof nonce);
 	key = key_blob(b->subject, &key_len);
 	reader_init(&r, key, key_len);
 	assert_int_equal(reader_string(&r, 64, &name, &name_len), 0);

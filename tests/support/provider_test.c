@@ -54,7 +54,7 @@ static int test_revoke(
 
 	(void)e;
 	t->revoked++;
-	(void)str_copy(t->last_revoked, sizeof(t->last_revoked), l->id);
+	(void)str_copy(t->last_revoked, sizeof t->last_revoked, l->id);
 	done(arg, 0, &none);
 	return 0;
 }
@@ -65,7 +65,7 @@ static void answer(struct provider_test *t, int r, const char *value, const stru
 	void *arg = t->pending[0].arg;
 
 	t->npending--;
-	memmove(&t->pending[0], &t->pending[1], t->npending * sizeof(t->pending[0]));
+	memmove(&t->pending[0], &t->pending[1], t->npending * sizeof t->pending[0]);
 	done(arg, r, value, e);
 }
 
@@ -82,7 +82,7 @@ static void test_free(struct provider *p)
 
 struct provider *provider_test_new(const char *kind)
 {
-	struct provider_test *t = calloc(1, sizeof(*t));
+	struct provider_test *t = calloc(1, sizeof *t);
 
 	if (t == NULL)
 		return NULL;

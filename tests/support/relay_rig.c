@@ -13,9 +13,9 @@
 #include "lib/chan.h"
 #include "lib/fdio.h"
 #include "lib/msg.h"
+#include "lib/status.h"
 #include "lib/util.h"
 #include "pam/run_request.h"
-#include "pam/status.h"
 
 static void fake_core(struct relay_rig *g)
 {

@@ -31,7 +31,7 @@ void rr_start(struct relay_rig *g);
 void rr_wait(struct relay_rig *g); /* until the relay has ended, without an error */
 void rr_done(struct relay_rig *g);
 
-/* A record into the status pipe (pam/status.h). */
+/* A record into the status pipe (lib/status.h). */
 void rr_put_status(struct relay_rig *g, uint8_t kind, uint32_t value);
 void rr_put(int fd, const char *s);
 /* Exactly s, then (end) the end of file. */

@@ -78,14 +78,14 @@ static int connect_tcp(const char *port)
 	    .sin_port = htons((uint16_t)strtoul(port, NULL, 10)),
 	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 
-	return connected((const struct sockaddr *)&a, sizeof(a));
+	return connected((const struct sockaddr *)&a, sizeof a);
 }
 
 static int connect_abstract(const char *name)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 
-	(void)snprintf(a.sun_path + 1, sizeof(a.sun_path) - 1, "%s", name);
+	(void)snprintf(a.sun_path + 1, sizeof a.sun_path - 1, "%s", name);
 	return connected((const struct sockaddr *)&a,
 	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name)));
 }
@@ -134,7 +134,11 @@ static void probe_calls(void)
 	put("personality", result(syscall(SYS_personality, (long)ADDR_NO_RANDOMIZE)));
 	put("TIOCSTI", result(syscall(SYS_ioctl, 0, 0x5412L, "x")));
 	put("TIOCSTI high bits", result(syscall(SYS_ioctl, 0, 0x5412L | (0xdeadL << 32), "x")));
-	put("TIOCLINUX high bits", result(syscall(SYS_ioctl, 0, 0x541cL | (1L << 63), "x")));
+	put("TIOCLINUX high bits", result(syscall(SYS_ioctl, 0, 0x541cL | (1L << 62), "x")));
+	put("TIOCSETD", result(syscall(SYS_ioctl, 0, 0x5423L, "x")));
+	put("F_SETPIPE_SZ", result(syscall(SYS_fcntl, 1, 1031L, 1 << 20)));
+	put("F_SETPIPE_SZ high bits", result(syscall(SYS_fcntl, 1, 1031L | (1L << 32), 1 << 20)));
+	put("F_GETPIPE_SZ", result(syscall(SYS_fcntl, 1, 1032L, 0)));
 	put("ioctl other", result(syscall(SYS_ioctl, 0, 0x5401L, NULL)) == EPERM);
 	put("setuid 0", result(syscall(SYS_setuid, 0)));
 	put("setgroups", result(syscall(SYS_setgroups, 0, NULL)));
@@ -219,8 +223,8 @@ static void probe_i386(void)
 
 	if (p == MAP_FAILED)
 		return;
-	memcpy(p, code, sizeof(code));
-	memcpy(&fn, &p, sizeof(fn));
+	memcpy(p, code, sizeof code);
+	memcpy(&fn, &p, sizeof fn);
 	fn();
 	put("survived", 1);
 }
@@ -237,7 +241,7 @@ static bool inside(void)
 	int fd = open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC);
 	unsigned long first, host, count;
 
-	if (fd < 0 || read(fd, map, sizeof(map) - 1) <= 0)
+	if (fd < 0 || read(fd, map, sizeof map - 1) <= 0)
 		return false;
 	(void)close(fd);
 	return sscanf(map, "%lu %lu %lu", &first, &host, &count) == 3 && count == 65536 &&

@@ -18,7 +18,7 @@
 #include "lib/fdio.h"
 #include "lib/util.h"
 
-#define IDBASE  1879048192u
+#define IDBASE  2600000000u /* not where a system under test may have its own */
 #define IDCOUNT (256u * 65536u)
 
 static int self_fd = -1;
@@ -32,7 +32,7 @@ const char *rig_build_dir(void)
 
 	if (b)
 		return b;
-	n = readlink("/proc/self/exe", dir, sizeof(dir) - 1);
+	n = readlink("/proc/self/exe", dir, sizeof dir - 1);
 	dir[n < 0 ? 0 : n] = '\0';
 	for (int i = 0; i < 3 && (cut = strrchr(dir, '/')); i++) /* BUILD/tests/KIND/NAME */
 		*cut = '\0';
@@ -49,13 +49,13 @@ int rig_new(struct rig *r, const char *libexec, uint32_t idbase, struct err *e)
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (self_fd < 0)
 		self_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	(void)snprintf(r->instance, sizeof(r->instance), "rig%d-%u", (int)getpid(), serial++);
-	(void)snprintf(r->dir, sizeof(r->dir), "state-%s", r->instance);
+	(void)snprintf(r->instance, sizeof r->instance, "rig%d-%u", (int)getpid(), serial++);
+	(void)snprintf(r->dir, sizeof r->dir, "state-%s", r->instance);
 	r->parent_fd = open(rig_build_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (r->parent_fd < 0)
 		return err_set(e, -errno, "%s: %m", rig_build_dir());
 	c.state_fd = fd_open_dir(r->parent_fd, r->dir, 0700);
-	(void)snprintf(path, sizeof(path), "%s/libexec/postern", rig_build_dir());
+	(void)snprintf(path, sizeof path, "%s/libexec/postern", rig_build_dir());
 	c.libexec_fd = open(libexec ? libexec : path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	c.instance = r->instance;
 	if (c.state_fd < 0 || c.libexec_fd < 0)
@@ -76,25 +76,41 @@ void rig_free(struct rig *r)
 void rig_plan(struct plan *p)
 {
 	*p = (struct plan){.root = PLAN_ROOT_HOST};
-	(void)str_copy(p->tenant, sizeof(p->tenant), "demo");
-	(void)str_copy(p->role, sizeof(p->role), "agent");
-	(void)str_copy(p->template_name, sizeof(p->template_name), "default");
+	(void)str_copy(p->tenant, sizeof p->tenant, "demo");
+	(void)str_copy(p->role, sizeof p->role, "agent");
+	(void)str_copy(p->template_name, sizeof p->template_name, "default");
+}
+
+int box_open(struct box *x, int *ret_inner)
+{
+	static unsigned serial;
+	int pair[2], r;
+
+	*x = (struct box){.request = -1};
+	(void)snprintf(x->session, sizeof x->session, "00000000-0000-4000-8000-%012u", serial++);
+	if ((r = fd_seqpacket_pair(pair)) < 0)
+		return r;
+	(void)shutdown(pair[0], SHUT_RD);
+	x->request = pair[0];
+	*ret_inner = pair[1];
+	return 0;
+}
+
+int box_enter(struct rig *r, struct box *x, const struct plan *p, int inner,
+    struct backend_failure *f, struct err *e)
+{
+	return r->b->ops->start(r->b, x->session, p, inner, &x->s, &x->enforced, f, e);
 }
 
 int box_start(
     struct rig *r, struct box *x, const struct plan *p, struct backend_failure *f, struct err *e)
 {
-	static unsigned serial;
-	int pair[2], rc;
+	int inner, rc;
 
-	*x = (struct box){.request = -1};
-	(void)snprintf(x->session, sizeof(x->session), "00000000-0000-4000-8000-%012u", serial++);
-	if ((rc = fd_seqpacket_pair(pair)) < 0)
+	if ((rc = box_open(x, &inner)) < 0)
 		return err_set(e, rc, "socketpair");
-	(void)shutdown(pair[0], SHUT_RD);
-	rc = r->b->ops->start(r->b, x->session, p, pair[1], &x->s, &x->enforced, f, e);
-	(void)close(pair[1]);
-	x->request = pair[0];
+	rc = box_enter(r, x, p, inner, f, e);
+	(void)close(inner);
 	if (rc < 0)
 		util_close(&x->request);
 	return rc;
@@ -161,7 +177,7 @@ static void take_status(int fd, struct ran *ran)
 	uint8_t record[INIT_STATUS_LEN], kind;
 	uint32_t value;
 
-	while (read(fd, record, sizeof(record)) == (ssize_t)sizeof(record)) {
+	while (read(fd, record, sizeof record) == (ssize_t)sizeof record) {
 		if (init_parse_status(record, &kind, &value) < 0)
 			return;
 		if (kind == INIT_FAILED)
@@ -179,7 +195,7 @@ static bool pump_out(int fd, char *dst, size_t *len)
 {
 	char sink[4096];
 	size_t left = RIG_OUTPUT_MAX - 1 - *len;
-	ssize_t n = left ? read(fd, dst + *len, left) : read(fd, sink, sizeof(sink));
+	ssize_t n = left ? read(fd, dst + *len, left) : read(fd, sink, sizeof sink);
 
 	if (n <= 0)
 		return n < 0 && (errno == EAGAIN || errno == EINTR);
@@ -195,7 +211,7 @@ int box_run(struct box *x, uint32_t channel, const char *const *argv, const void
 	struct pollfd p[4];
 	size_t sent = 0;
 
-	memset(ret, 0, sizeof(*ret));
+	memset(ret, 0, sizeof *ret);
 	for (size_t i = 0; i < 4; i++)
 		if (pipe2(pipes[i], O_CLOEXEC) < 0)
 			return -errno;

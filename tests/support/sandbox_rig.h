@@ -41,8 +41,8 @@ struct ran {
 
 /* The directory that the build made ($BUILD, or where the running program lies). */
 const char *rig_build_dir(void);
-/* libexec: NULL for the built one. 0, or -1 with the reason in e. idbase: 0 for the usual one.
- */
+/* libexec: NULL for the built one. 0, or -1 with the reason in e. idbase:
+ * 0 for the usual one. */
 int rig_new(struct rig *r, const char *libexec, uint32_t idbase, struct err *e);
 void rig_free(struct rig *r);
 
@@ -51,6 +51,12 @@ void rig_plan(struct plan *p); /* tenant demo, role agent, the host's /usr, no l
 /* Starts a sandbox; 0, or the back end's -errno with the step in f. */
 int box_start(
     struct rig *r, struct box *x, const struct plan *p, struct backend_failure *f, struct err *e);
+/* The same in two steps, with a request queued in between, as the core does it: a session and its
+ * socket pair
+ * (*ret_inner is init's end), then the sandbox (inner stays the caller's). */
+int box_open(struct box *x, int *ret_inner);
+int box_enter(struct rig *r, struct box *x, const struct plan *p, int inner,
+    struct backend_failure *f, struct err *e);
 /* Ends it and waits until nothing is left; false if that takes more than five seconds. */
 bool box_end(struct box *x, struct backend_usage *u);
 

@@ -67,8 +67,8 @@ static void say_descriptors(const char *role)
 	say("%s fds%s stdin %s", role, text, link);
 }
 
-/* The core is poked: USR1 stores a descriptor, USR2 asks for the status; anyone else breaks a rule.
- */
+/* The core is poked: USR1 stores a descriptor, USR2 asks for the status;
+ * anyone else breaks a rule. */
 static void stub_act(const char *role, struct chan *c)
 {
 	int null = open("/dev/zero", O_RDONLY | O_CLOEXEC);

@@ -198,8 +198,8 @@ static void refuses_what_it_would_not_accept(void **state)
 	struct ca_request q;
 
 	(void)state;
-	memset(long_text, 'x', sizeof(long_text));
-	long_text[sizeof(long_text) - 1] = '\0';
+	memset(long_text, 'x', sizeof long_text);
+	long_text[sizeof long_text - 1] = '\0';
 	for (size_t i = 0; i <= CERT_PRINCIPALS_MAX; i++)
 		many[i] = "p";
 

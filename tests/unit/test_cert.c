@@ -37,8 +37,8 @@ static uint8_t *real_cert(unsigned t, unsigned ca, const char *extra, size_t *re
 {
 	char pub[64], cert[64];
 
-	(void)snprintf(pub, sizeof(pub), "%s.pub", names[t]);
-	(void)snprintf(cert, sizeof(cert), "%s-cert.pub", names[t]);
+	(void)snprintf(pub, sizeof pub, "%s.pub", names[t]);
+	(void)snprintf(cert, sizeof cert, "%s-cert.pub", names[t]);
 	(void)unlink(cert);
 	assert_int_equal(
 	    keygen_run(NULL, "ssh-keygen", "-q", "-s", ca_names[ca], "-I", "person@example", "-n",
@@ -72,9 +72,9 @@ static void every_subject_with_every_ca(void **state)
 			struct cert *c = parse(blob, len);
 			struct key *subject, *authority;
 
-			(void)snprintf(pub, sizeof(pub), "%s.pub", names[t]);
+			(void)snprintf(pub, sizeof pub, "%s.pub", names[t]);
 			subject = keygen_public(pub);
-			(void)snprintf(pub, sizeof(pub), "%s.pub", ca_names[ca]);
+			(void)snprintf(pub, sizeof pub, "%s.pub", ca_names[ca]);
 			authority = keygen_public(pub);
 			assert_true(key_equal(c->subject, subject));
 			assert_true(key_equal(c->ca, authority));
@@ -141,7 +141,7 @@ static void reads_a_scope_that_ssh_keygen_wrote(void **state)
 	struct cert *c;
 
 	(void)state;
-	(void)snprintf(option, sizeof(option), "extension:" SCOPE_NAME "=%s", scope);
+	(void)snprintf(option, sizeof option, "extension:" SCOPE_NAME "=%s", scope);
 	blob = real_cert(KEY_ED25519, KEY_ED25519, option, &len);
 	c = parse(blob, len);
 	assert_int_equal(cert_verify(c, NULL), 0);
@@ -259,7 +259,7 @@ static void a_principal_is_compared_as_bytes(void **state)
 	(void)state;
 	assert_true(cert_has_principal(&c, "agent"));
 	assert_true(cert_has_principal(&c, "a,b"));
-	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
 		assert_false(cert_has_principal(&c, others[i]));
 	c.nprincipals = 0;
 	assert_false(cert_has_principal(&c, "agent"));

@@ -31,8 +31,8 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Judges a certificate with these lists; *ret (may be NULL) is the certificate if it is accepted.
- */
+/* Judges a certificate with these lists; *ret (may be NULL) is the certificate if
+ * it is accepted. */
 static int judge(
     const struct buf *critical, const struct buf *extensions, const char *text, struct cert **ret)
 {
@@ -136,7 +136,7 @@ static void refuses_malformed_source_address(void **state)
 	    "10.0.0.0/-1", "10.0.0.0/08", "fe80::1%eth0"};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
 		assert_int_equal(
 		    critical_value("source-address", lists[i], "source-address: "), -EACCES);
 	assert_int_equal(critical_value("source-address", "10.0.0.0/8,::1", NULL), 0);
@@ -241,14 +241,14 @@ static void bounds_the_number_of_options_and_names(void **state)
 	(void)state;
 	buf_init(&list, 1u << 16);
 	for (int i = 0; i < CERT_OPTIONS_MAX; i++) {
-		(void)snprintf(name, sizeof(name), "x%03d@example", i);
+		(void)snprintf(name, sizeof name, "x%03d@example", i);
 		cert_build_option(&list, name, "", 0);
 	}
 	assert_int_equal(judge(NULL, &list, NULL, NULL), 0);
 	cert_build_option(&list, "y@example", "", 0);
 	assert_int_equal(judge(NULL, &list, "more than 64 extensions", NULL), -EBADMSG);
 	buf_done(&list);
-	memset(name, 'x', sizeof(name));
+	memset(name, 'x', sizeof name);
 	name[CERT_OPTION_NAME] = '\0';
 	assert_int_equal(extension_raw(name, "", 0, NULL), 0);
 	name[CERT_OPTION_NAME] = 'x';
@@ -269,7 +269,7 @@ static void every_flag_sets_its_bit(void **state)
 	struct cert *c = NULL;
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+	for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
 		struct buf list;
 
 		buf_init(&list, 1024);

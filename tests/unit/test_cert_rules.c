@@ -44,8 +44,8 @@ static void hand_done(struct hand *h)
 	key_free(h->subject);
 }
 
-/* What becomes of it: the code of cert_parse(), else of cert_verify(). text must be in the reason.
- */
+/* What becomes of it: the code of cert_parse(), else of cert_verify().
+ * text must be in the reason. */
 static int judge(const struct hand *h, const char *text)
 {
 	size_t len;
@@ -154,7 +154,7 @@ static void bounds_principals(void **state)
 	h.b.principals_len = list.len;
 	assert_int_equal(judge(&h, "more than 256 principals"), -EBADMSG);
 
-	memset(name, 'x', sizeof(name));
+	memset(name, 'x', sizeof name);
 	buf_reset(&list);
 	buf_put_string(&list, name, CERT_PRINCIPAL_MAX);
 	h.b.principals = list.data;
@@ -174,7 +174,7 @@ static void bounds_key_id_nonce_and_reserved(void **state)
 	struct hand h;
 
 	(void)state;
-	memset(text, 'x', sizeof(text));
+	memset(text, 'x', sizeof text);
 	hand_init(&h);
 	h.b.key_id = text;
 	h.b.key_id_len = CERT_KEY_ID_MAX;
@@ -272,12 +272,12 @@ static void refuses_types_that_are_not_accepted(void **state)
 
 	(void)state;
 	hand_init(&h);
-	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
 		h.b.type = types[i];
 		assert_int_equal(judge(&h, NULL), -ENOTSUP);
 	}
-	/* a key of another type inside: by its first bit a negative exponent, or one of no modulus
-	 */
+	/* a key of another type inside: by its first bit a negative exponent,
+	 * or one of no modulus */
 	h.b.type = "ssh-rsa-cert-v01@openssh.com";
 	int r = judge(&h, NULL);
 

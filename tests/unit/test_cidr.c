@@ -94,7 +94,7 @@ static void refuses_what_is_no_list(void **state)
 	    "1.2.3.4/99999999999999999999"};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		assert_int_equal(parse(bad[i]), -EINVAL);
 	struct cidr_list l;
 

@@ -264,6 +264,26 @@ static void after_six_refusals_nothing_is_judged(void **state)
 	rig_end_free(w);
 }
 
+/* A client offers every key it has before the right one. */
+static void eight_other_keys_may_be_offered_first(void **state)
+{
+	static const struct rig_cert other = {
+	    .principal = "other", .from_s = -60, .to_s = 300, .permit = CERT_PERMIT_PTY};
+	struct rig *r = *state;
+	struct rig_end *w = rig_worker(r, "192.0.2.7");
+	struct msg m = MSG_INIT;
+
+	for (int i = 0; i < 8; i++) {
+		rig_auth(w, "agent", rig_cert(r, &other), false);
+		rig_expect(w, "auth.verdict", NULL);
+	}
+	rig_auth(w, "agent", rig_cert(r, &good), true);
+	rig_expect(w, "auth.verdict", &m);
+	assert_true(msg_bool(&m, "ok"));
+	msg_done(&m);
+	rig_end_free(w);
+}
+
 static void one_success_for_a_socketpair(void **state)
 {
 	struct rig *r = *state;
@@ -415,6 +435,7 @@ int main(void)
 	    T(a_scope_only_narrows),
 	    T(the_login_name_is_fixed_by_the_first),
 	    T(after_six_refusals_nothing_is_judged),
+	    T(eight_other_keys_may_be_offered_first),
 	    T(one_success_for_a_socketpair),
 	    T(the_grant_is_durable_before_the_answer),
 	    T(a_log_that_fails_lets_nobody_in),

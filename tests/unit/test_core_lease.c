@@ -255,6 +255,22 @@ static void only_so_many_questions_at_once(void **state)
 	rig_expect_nothing(f->r->signer);
 }
 
+static void a_sandbox_cannot_fill_the_log(void **state)
+{
+	struct fix *f = *state;
+	struct msg m = MSG_INIT;
+	size_t said;
+
+	for (int i = 0; i < 200; i++) {
+		get(f, "jwt", "https://nope");
+		rig_expect(f->lease, "lease.denied", &m);
+		msg_done(&m);
+	}
+	rig_turns(f->r);
+	said = record_memory_count(f->r->log, "lease.denied");
+	assert_in_range(said, 100, 110);
+}
+
 static void the_link_says_who_asks(void **state)
 {
 	struct fix *f = *state;
@@ -282,6 +298,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_signer_that_is_gone_is_said, setup, teardown),
 	    cmocka_unit_test_setup_teardown(leases_die_with_the_session, setup, teardown),
 	    cmocka_unit_test_setup_teardown(only_so_many_questions_at_once, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_sandbox_cannot_fill_the_log, setup, teardown),
 	    cmocka_unit_test_setup_teardown(the_link_says_who_asks, setup, teardown),
 	};
 

@@ -249,6 +249,57 @@ static void those_without_a_grant_go_on(void **state)
 	rig_end_free(spare);
 }
 
+/* The files were broken while the core was away: what runs goes on, nothing new starts. */
+static void a_wrong_configuration_ends_no_session(void **state)
+{
+	struct fix *f = *state;
+	struct msg m = MSG_INIT;
+	struct rig_cert c = {.principal = "agent", .from_s = -60, .to_s = 300};
+	struct rig_end *other;
+
+	rig_stop(f->r);
+	assert_int_equal(
+	    fd_write_file(f->r->config_fd, "tenants/bad.yaml", "ca: 7\n", 6, 0600, NULL), 0);
+	f->r->config_wrong = true;
+	rig_start(f->r, NULL);
+	restore_all(f);
+	rig_send(f->r->supervisor, "store.done", 0, json_object());
+	rig_expect(f->w, "conn.who", NULL);
+	listing(f, json_pack("[s]", f->session));
+	assert_non_null(f->r->core->sessions);
+	assert_true(recorded(f, "config.refused"));
+	rig_exec(f->w, 2, "true", false);
+	rig_expect(f->w, "channel.denied", NULL);
+	other = rig_worker(f->r, "192.0.2.8");
+	rig_auth(other, "agent", rig_cert(f->r, &c), true);
+	rig_expect(other, "auth.verdict", &m);
+	assert_false(msg_bool(&m, "ok"));
+	msg_done(&m);
+	/* mended and loaded again: everything as before */
+	assert_int_equal(unlinkat(f->r->config_fd, "tenants/bad.yaml", 0), 0);
+	rig_send(f->r->supervisor, "reload", 0, json_object());
+	rig_turns(f->r);
+	rig_exec(f->w, 3, "true", false);
+	rig_expect(f->w, "channel.started", NULL);
+	rig_end_free(other);
+}
+
+/* On a first start it is the operator's to mend. */
+static void a_wrong_configuration_is_no_start(void **state)
+{
+	struct fix *f = *state;
+
+	rig_stop(f->r);
+	assert_int_equal(
+	    fd_write_file(f->r->config_fd, "tenants/bad.yaml", "ca: 7\n", 6, 0600, NULL), 0);
+	f->r->config_wrong = true;
+	rig_start(f->r, NULL);
+	rig_send(f->r->supervisor, "store.done", 0, json_object());
+	rig_turns(f->r);
+	assert_true(f->r->core->quit);
+	assert_int_equal(f->r->core->status, 78);
+}
+
 static void ended_sessions_are_still_listed(void **state)
 {
 	struct fix *f = *state;
@@ -276,6 +327,8 @@ int main(void)
 	        a_connection_that_is_gone_takes_its_session_along, setup, teardown),
 	    cmocka_unit_test_setup_teardown(an_unasked_resume_costs_the_link, setup, teardown),
 	    cmocka_unit_test_setup_teardown(those_without_a_grant_go_on, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_wrong_configuration_ends_no_session, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_wrong_configuration_is_no_start, setup, teardown),
 	    cmocka_unit_test_setup_teardown(ended_sessions_are_still_listed, setup, teardown),
 	};
 

@@ -27,8 +27,8 @@ static struct buf cert;
 static struct secret *file;
 
 #ifndef POSTERN_SAN
-/* glibc's own, below what the program calls (sanitizers bring theirs, and look for leaks instead)
- */
+/* glibc's own, below what the program calls (sanitizers bring theirs,
+ * and look for leaks instead) */
 void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t n);

@@ -118,6 +118,20 @@ static void refuses_what_it_does_not_know(void **state)
 	}
 }
 
+static void an_error_names_the_help_that_helps(void **state)
+{
+	struct err e = ERR_INIT;
+	struct ctl c;
+
+	(void)state;
+	assert_int_equal(parse(&c, &e, "frob"), -EINVAL);
+	assert_non_null(strstr(e.text, "see postern --help"));
+	assert_int_equal(parse(&c, &e, "cert frob"), -EINVAL);
+	assert_non_null(strstr(e.text, "see postern cert --help"));
+	assert_int_equal(parse(&c, &e, "cert issue --nope"), -EINVAL);
+	assert_non_null(strstr(e.text, "see postern cert --help"));
+}
+
 static void foreign_text_in_an_error_is_escaped(void **state)
 {
 	struct err e = ERR_INIT;
@@ -207,6 +221,7 @@ int main(void)
 	    cmocka_unit_test(options_have_values_switches_and_repetitions),
 	    cmocka_unit_test(two_dashes_end_the_options),
 	    cmocka_unit_test(refuses_what_it_does_not_know),
+	    cmocka_unit_test(an_error_names_the_help_that_helps),
 	    cmocka_unit_test(foreign_text_in_an_error_is_escaped),
 	    cmocka_unit_test(many_options_are_bounded),
 	    cmocka_unit_test(help_and_version_need_no_command),

@@ -10,12 +10,9 @@
 #include "lib/str.h"
 
 #define EMPTY "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-#define ABC                                                                                        \
-	"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" /* FIPS 180-2 B.1       \
-	                                                                    */
-#define LONG                                                                                       \
-	"248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1" /* FIPS 180-2 B.2       \
-	                                                                    */
+/* FIPS 180-2, B.1 and B.2 */
+#define ABC  "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+#define LONG "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"
 
 static void expect(const uint8_t d[DIGEST_LEN], const char *hex)
 {

@@ -108,6 +108,8 @@ static void rejects_values_out_of_range(void **state)
 {
 	(void)state;
 	rejects("gateway:\n  max_tries: 0\n", "postern.yaml:2");
+	/* more than the core has room for: it would drop the listener */
+	rejects("gateway:\n  max_connections: 3073\n", "postern.yaml:2");
 	rejects("gateway:\n  max_tries: 65\n", "postern.yaml:2");
 	rejects("gateway:\n  max_connections: 65537\n", "postern.yaml:2");
 	rejects("gateway:\n  max_per_source: -1\n", "postern.yaml:2");

@@ -59,7 +59,7 @@ static size_t from_b64url(const char *text, size_t len, uint8_t *dst, size_t siz
 static json_t *part(const char *text, size_t len)
 {
 	uint8_t raw[JWT_MAX];
-	size_t n = from_b64url(text, len, raw, sizeof(raw));
+	size_t n = from_b64url(text, len, raw, sizeof raw);
 	json_t *o = json_loadb((char *)raw, n, JSON_REJECT_DUPLICATES, NULL);
 
 	assert_true(json_is_object(o));
@@ -127,7 +127,7 @@ static void its_signature_is_raw_and_good(void **state)
 		assert_int_equal(jwt_sign(k, &claims, &token, NULL), 0);
 		text = buf_cstr(&token);
 		dot2 = strrchr(text, '.');
-		assert_int_equal(from_b64url(dot2 + 1, strlen(dot2 + 1), sig, sizeof(sig)), 64);
+		assert_int_equal(from_b64url(dot2 + 1, strlen(dot2 + 1), sig, sizeof sig), 64);
 		buf_put_mpint(&pair, sig, 32);
 		buf_put_mpint(&pair, sig + 32, 32);
 		buf_put_cstring(&ssh, "ecdsa-sha2-nistp256");
@@ -251,8 +251,8 @@ static void what_does_not_fit_is_refused(void **state)
 	struct buf token;
 
 	(void)state;
-	memset(big, 'x', sizeof(big));
-	big[sizeof(big) - 1] = '\0';
+	memset(big, 'x', sizeof big);
+	big[sizeof big - 1] = '\0';
 	c.audience = big;
 	buf_init(&token, JWT_MAX);
 	assert_true(jwt_sign(k, &c, &token, NULL) < 0);

@@ -22,7 +22,7 @@ static const char *pub_name(unsigned t)
 	static char text[64];
 
 	keygen_make(names[t], (enum key_type)t);
-	(void)snprintf(text, sizeof(text), "%s.pub", names[t]);
+	(void)snprintf(text, sizeof text, "%s.pub", names[t]);
 	return text;
 }
 
@@ -153,7 +153,7 @@ static void rejects_ed25519_that_is_no_point(void **state)
 	assert_int_equal(parse(&b), 0);
 	/* about half of all y have no x */
 	for (uint8_t i = 0; i < 200; i++) {
-		memcpy(p, good, sizeof(p));
+		memcpy(p, good, sizeof p);
 		p[0] = i;
 		put_ed25519(&b, p);
 		refused += parse(&b) == -EKEYREJECTED;
@@ -161,7 +161,7 @@ static void rejects_ed25519_that_is_no_point(void **state)
 	assert_in_range(refused, 60, 140);
 
 	/* small order: the neutral element, order 2, order 4, each with either sign */
-	memset(p, 0, sizeof(p));
+	memset(p, 0, sizeof p);
 	for (int sign = 0; sign < 2; sign++) {
 		p[31] = sign != 0 ? 0x80 : 0;
 		p[0] = 0;
@@ -172,7 +172,7 @@ static void rejects_ed25519_that_is_no_point(void **state)
 		assert_int_equal(parse(&b), -EKEYREJECTED);
 	}
 	/* y = p - 1, and the same points again as y >= p */
-	memset(p, 0xff, sizeof(p));
+	memset(p, 0xff, sizeof p);
 	for (int low = 0xec; low <= 0xff; low++) {
 		p[0] = (uint8_t)low;
 		p[31] = 0x7f;
@@ -233,7 +233,7 @@ static void put_rsa(struct buf *b, unsigned e, unsigned bits, uint8_t low)
 	    eb[4] = {(uint8_t)(e >> 24), (uint8_t)(e >> 16), (uint8_t)(e >> 8), (uint8_t)e};
 	size_t len = (bits + 7) / 8;
 
-	memset(n, 0xff, sizeof(n));
+	memset(n, 0xff, sizeof n);
 	n[0] = (uint8_t)(0xff >> (len * 8 - bits));
 	n[len - 1] = low;
 	buf_put_cstring(b, "ssh-rsa");
@@ -277,19 +277,19 @@ static void rejects_numbers_not_in_their_shortest_form(void **state)
 	memset(zeros + 2, 0xff, 256);
 	buf_put_cstring(&b, "ssh-rsa");
 	buf_put_string(&b, "\1\0\1", 3);
-	buf_put_string(&b, n, sizeof(n));
+	buf_put_string(&b, n, sizeof n);
 	assert_int_equal(parse(&b), 0);
 	buf_put_cstring(&b, "ssh-rsa");
 	buf_put_string(&b, "\1\0\1", 3);
-	buf_put_string(&b, zeros, sizeof(zeros));
+	buf_put_string(&b, zeros, sizeof zeros);
 	assert_int_equal(parse(&b), -EBADMSG);
 	buf_put_cstring(&b, "ssh-rsa");
 	buf_put_string(&b, "\0\1\0\1", 4);
-	buf_put_string(&b, n, sizeof(n));
+	buf_put_string(&b, n, sizeof n);
 	assert_int_equal(parse(&b), -EBADMSG);
 	buf_put_cstring(&b, "ssh-rsa");
 	buf_put_string(&b, "\1\0\1", 3);
-	buf_put_string(&b, n + 1, sizeof(n) - 1); /* negative */
+	buf_put_string(&b, n + 1, sizeof n - 1); /* negative */
 	assert_int_equal(parse(&b), -EBADMSG);
 	buf_done(&b);
 }
@@ -303,11 +303,11 @@ static void refuses_types_that_are_not_accepted(void **state)
 
 	(void)state;
 	buf_init(&b, 256);
-	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
 		uint8_t p[32] = {9};
 
 		buf_put_cstring(&b, types[i]);
-		buf_put_string(&b, p, sizeof(p));
+		buf_put_string(&b, p, sizeof p);
 		assert_int_equal(parse(&b), -ENOTSUP);
 	}
 	buf_done(&b);
@@ -335,19 +335,18 @@ static void reads_lines_strictly(void **state)
 	    key_parse_line(good, strcspn(good + 12, " ") + 12, &k, NULL), 0); /* no comment */
 	key_free(k);
 	static const char *const prefix[] = {" ", "#", "command=\"x\" ", "ssh-rsa ", "\n"};
-	for (size_t i = 0; i < sizeof(prefix) / sizeof(prefix[0]); i++) {
-		(void)snprintf(bad, sizeof(bad), "%s%s", prefix[i], good);
+	for (size_t i = 0; i < sizeof prefix / sizeof prefix[0]; i++) {
+		(void)snprintf(bad, sizeof bad, "%s%s", prefix[i], good);
 		assert_true(key_parse_line(bad, strlen(bad), &k, NULL) < 0);
 	}
-	(void)snprintf(bad, sizeof(bad), "%s%s", good, good); /* two lines */
+	(void)snprintf(bad, sizeof bad, "%s%s", good, good); /* two lines */
 	assert_int_equal(key_parse_line(bad, strlen(bad), &k, NULL), -EBADMSG);
-	(void)snprintf(
-	    bad, sizeof(bad), "ssh-rsa %s", good + 12); /* another name than the blob's */
+	(void)snprintf(bad, sizeof bad, "ssh-rsa %s", good + 12); /* another name than the blob's */
 	assert_int_equal(key_parse_line(bad, strlen(bad), &k, NULL), -EBADMSG);
-	(void)snprintf(bad, sizeof(bad), "%s", good);
+	(void)snprintf(bad, sizeof bad, "%s", good);
 	bad[20] = '*';
 	assert_int_equal(key_parse_line(bad, strlen(bad), &k, NULL), -EBADMSG);
-	(void)snprintf(bad, sizeof(bad), "%s", good);
+	(void)snprintf(bad, sizeof bad, "%s", good);
 	bad[len - 2] = '\0'; /* a NUL in the comment */
 	assert_int_equal(key_parse_line(bad, len, &k, NULL), -EBADMSG);
 	assert_int_equal(key_parse_line("", 0, &k, NULL), -EBADMSG);
@@ -372,23 +371,23 @@ static void verifies_its_own_signatures_only(void **state)
 		    key_private_generate((enum key_type)t, t == KEY_RSA ? 2048 : 0, &other, NULL),
 		    0);
 		buf_init(&sig, KEY_SIG_MAX);
-		assert_int_equal(key_private_sign(k, data, sizeof(data), &sig, NULL), 0);
-		assert_int_equal(key_verify(pub, sig.data, sig.len, data, sizeof(data), NULL), 0);
-		assert_true(key_verify(pub, sig.data, sig.len, data, sizeof(data) - 1, NULL) < 0);
+		assert_int_equal(key_private_sign(k, data, sizeof data, &sig, NULL), 0);
+		assert_int_equal(key_verify(pub, sig.data, sig.len, data, sizeof data, NULL), 0);
+		assert_true(key_verify(pub, sig.data, sig.len, data, sizeof data - 1, NULL) < 0);
 		assert_true(key_verify(key_private_public(other), sig.data, sig.len, data,
-		                sizeof(data), NULL) < 0);
+		                sizeof data, NULL) < 0);
 		for (size_t n = 0; n < sig.len; n++)
 			assert_int_equal(
-			    key_verify(pub, sig.data, n, data, sizeof(data), NULL), -EBADMSG);
+			    key_verify(pub, sig.data, n, data, sizeof data, NULL), -EBADMSG);
 		for (size_t n = 0; n < sig.len; n++) {
 			sig.data[n] ^= (uint8_t)(1u << n % 8);
 			assert_true(
-			    key_verify(pub, sig.data, sig.len, data, sizeof(data), NULL) < 0);
+			    key_verify(pub, sig.data, sig.len, data, sizeof data, NULL) < 0);
 			sig.data[n] ^= (uint8_t)(1u << n % 8);
 		}
 		buf_put_u8(&sig, 0);
 		assert_int_equal(
-		    key_verify(pub, sig.data, sig.len, data, sizeof(data), NULL), -EBADMSG);
+		    key_verify(pub, sig.data, sig.len, data, sizeof data, NULL), -EBADMSG);
 		buf_done(&sig);
 		key_private_free(k);
 		key_private_free(other);
@@ -407,12 +406,12 @@ static void refuses_sha1_and_foreign_algorithms(void **state)
 		struct buf sig;
 
 		buf_init(&sig, 1024);
-		for (size_t i = 0; i < sizeof(algorithms) / sizeof(algorithms[0]); i++) {
+		for (size_t i = 0; i < sizeof algorithms / sizeof algorithms[0]; i++) {
 			if (strcmp(algorithms[i], key_type_name(key_type(k))) == 0 && t != KEY_RSA)
 				continue;
 			buf_reset(&sig);
 			buf_put_cstring(&sig, algorithms[i]);
-			buf_put_string(&sig, value, sizeof(value));
+			buf_put_string(&sig, value, sizeof value);
 			assert_int_equal(key_verify(k, sig.data, sig.len, "", 0, NULL), -ENOTSUP);
 		}
 		buf_done(&sig);

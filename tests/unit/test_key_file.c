@@ -38,7 +38,7 @@ static void reads_what_ssh_keygen_writes(void **state)
 		char pub[64];
 		struct key *want;
 
-		(void)snprintf(pub, sizeof(pub), "%s.pub", names[t]);
+		(void)snprintf(pub, sizeof pub, "%s.pub", names[t]);
 		want = keygen_public(pub);
 		assert_true(key_equal(key_private_public(k), want));
 		assert_string_equal(key_private_comment(k), "a comment");
@@ -69,7 +69,7 @@ static void ssh_keygen_reads_what_we_write(void **state)
 		char name[64];
 		struct stat st;
 
-		(void)snprintf(name, sizeof(name), "ours-%u", t);
+		(void)snprintf(name, sizeof name, "ours-%u", t);
 		assert_int_equal(
 		    key_private_generate((enum key_type)t, t == KEY_RSA ? 2048 : 0, &k, NULL), 0);
 		assert_int_equal(key_private_save(k, "made by us", AT_FDCWD, name, NULL), 0);
@@ -302,7 +302,7 @@ static void the_two_halves_must_belong_together(void **state)
 		struct err e = ERR_INIT;
 
 		/* another public key in front */
-		(void)snprintf(second, sizeof(second), "second-%u", t);
+		(void)snprintf(second, sizeof second, "second-%u", t);
 		keygen_make(second, (enum key_type)t);
 		other = unwrap(second, &other_len);
 		k = keygen_private(second);
@@ -337,7 +337,7 @@ static void raw_signatures_have_a_fixed_length(void **state)
 		size_t n = 0;
 
 		for (int i = 0; i < 300; i++) { /* some r or s begin with a zero byte */
-			int r = key_private_sign_raw(k, &i, sizeof(i), sig, &n, NULL);
+			int r = key_private_sign_raw(k, &i, sizeof i, sig, &n, NULL);
 
 			assert_int_equal(r, want[t] == 0 ? -EINVAL : 0);
 			assert_int_equal(n, want[t]);

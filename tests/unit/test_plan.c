@@ -53,7 +53,7 @@ static void reads_what_it_writes(void **state)
 	json_t *o = plan_pack(&p);
 
 	(void)state;
-	memset(&out, 0, sizeof(out));
+	memset(&out, 0, sizeof out);
 	assert_int_equal(plan_parse(o, &out, NULL), 0);
 	assert_string_equal(out.tenant, p.tenant);
 	assert_string_equal(out.role, p.role);
@@ -86,7 +86,7 @@ static void refuses_unknown_and_missing_fields(void **state)
 
 	(void)state;
 	assert_int_equal(with("mounts", json_array()), -EBADMSG);
-	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+	for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
 		assert_int_equal(with(fields[i], NULL), -EBADMSG);
 }
 
@@ -103,7 +103,7 @@ static void refuses_names_that_are_none(void **state)
 	static const char *const bad[] = {"", "../x", "a+b", "Root", "root", "ca", "a/b", "a b"};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		assert_int_equal(with("tenant", json_string(bad[i])), -EBADMSG);
 		assert_int_equal(with("role", json_string(bad[i])), -EBADMSG);
 		assert_int_equal(with("template", json_string(bad[i])), -EBADMSG);
@@ -116,7 +116,7 @@ static void refuses_paths_that_are_not_canonical(void **state)
 	    "/srv/.", "/srv/./x", "/srv/..", "/srv/../x", "/..", "/srv\n"};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		assert_int_equal(with("root_path", json_string(bad[i])), -EBADMSG);
 	assert_int_equal(with("root_path", json_string("/srv/..x")), 0);
 	assert_int_equal(with("root_path", json_string("/srv/.x")), 0);

@@ -55,8 +55,8 @@ static void minted(void *arg, int r, const char *value, const struct err *e)
 
 	a->calls++;
 	a->r = r;
-	(void)str_copy(a->value, sizeof(a->value), value == NULL ? "" : value);
-	(void)str_copy(a->text, sizeof(a->text), e == NULL ? "" : e->text);
+	(void)str_copy(a->value, sizeof a->value, value == NULL ? "" : value);
+	(void)str_copy(a->text, sizeof a->text, e == NULL ? "" : e->text);
 }
 
 static void revoked(void *arg, int r, const struct err *e)

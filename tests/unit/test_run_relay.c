@@ -19,9 +19,9 @@
 #include "lib/chan.h"
 #include "lib/fdio.h"
 #include "lib/msg.h"
+#include "lib/status.h"
 #include "lib/util.h"
 #include "pam/run_request.h"
-#include "pam/status.h"
 #include "tests/support/relay_rig.h"
 
 static void three_streams_stay_apart(void **state)

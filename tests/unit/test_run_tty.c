@@ -14,9 +14,25 @@
 
 #include <cmocka.h>
 
+#include "lib/status.h"
 #include "lib/util.h"
-#include "pam/status.h"
 #include "tests/support/relay_rig.h"
+
+/* The sandbox's terminal echoes what was typed before what it shows next, or after. */
+static void read_until(int fd, const char *what)
+{
+	char have[256] = "";
+	size_t n = 0;
+
+	while (n < sizeof have - 1 && !strstr(have, what)) {
+		ssize_t k = read(fd, have + n, sizeof have - 1 - n);
+
+		assert_true(k > 0);
+		n += (size_t)k;
+		have[n] = '\0';
+	}
+	assert_non_null(strstr(have, what));
+}
 
 static void a_terminal_is_raw_meanwhile_and_as_before_afterwards(void **state)
 {
@@ -35,20 +51,11 @@ static void a_terminal_is_raw_meanwhile_and_as_before_afterwards(void **state)
 	rr_start(&g);
 	rr_put(client, "x\x03\r"); /* a control C is the sandbox's, not ours */
 	rr_put(slave, "prompt$ ");
-	/* the sandbox's terminal echoes what was typed before it showed the prompt, or after */
-	char have[64] = "";
-	size_t n = 0;
-	while (n < sizeof have - 1 && !strstr(have, "prompt$ ")) {
-		ssize_t k = read(client, have + n, sizeof have - 1 - n);
-
-		assert_true(k > 0);
-		n += (size_t)k;
-		have[n] = '\0';
-	}
+	read_until(client, "prompt$ ");
 	rr_put(slave, "last");
 	rr_put_status(&g, STATUS_EXITED, 4);
 	rr_wait(&g); /* the slave is still open, as by a child in the background */
-	rr_expect(client, "last", false);
+	read_until(client, "last");
 	run_tty_restore(&tty);
 	assert_int_equal(tcgetattr(g.r.tty, &after), 0);
 	assert_int_equal(before.c_lflag, after.c_lflag);

@@ -140,7 +140,7 @@ static void refuses_what_it_does_not_understand(void **state)
 	    "{\"v\":1,\"person\":\"\xff\"}"};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		if (parse(bad[i]) != -EBADMSG)
 			fail_msg("accepted: %s", bad[i]);
 	}
@@ -175,7 +175,7 @@ static void bounds_lists_and_texts(void **state)
 		buf_printf(&b, "]}");
 		assert_int_equal(parse(buf_cstr(&b)), extra == 0 ? 0 : -EBADMSG);
 
-		memset(item, 'x', sizeof(item));
+		memset(item, 'x', sizeof item);
 		item[SCOPE_TEXT_MAX + extra] = '\0';
 		buf_reset(&b);
 		buf_printf(&b, "{\"v\":1,\"task\":\"%s\"}", item);

@@ -401,7 +401,7 @@ static void a_knock_starts_one_lease_process(void **state)
 	msg_done(&m);
 	struct pollfd p = {fd, POLLIN, 0};
 	assert_int_equal(poll(&p, 1, 5000), 1);
-	assert_int_equal(read(fd, text, sizeof(text)), 2);
+	assert_int_equal(read(fd, text, sizeof text), 2);
 	/* while it lives, knocks are its own */
 	(void)probe(s, "k", "count");
 	struct pollfd quiet = {chan_fd(s->core), POLLIN, 0};

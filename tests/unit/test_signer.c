@@ -139,11 +139,11 @@ static json_t *claims(struct signer *s, json_t *body)
 	assert_string_equal(ask(s, "jwt.sign", body, &answer), "jwt.signed");
 	token = json_string_value(json_object_get(answer, "token"));
 	assert_non_null(part = strchr(token, '.'));
-	for (part++; *part != '.' && n < sizeof(b64) - 4; part++)
+	for (part++; *part != '.' && n < sizeof b64 - 4; part++)
 		b64[n++] = (char)(*part == '-' ? '+' : *part == '_' ? '/' : *part);
 	while (n % 4 != 0)
 		b64[n++] = '=';
-	assert_int_equal(b64_decode(bytes, sizeof(bytes), b64, n, &len), 0);
+	assert_int_equal(b64_decode(bytes, sizeof bytes, b64, n, &len), 0);
 	assert_non_null(out = json_loadb((const char *)bytes, len, 0, NULL));
 	json_decref(answer);
 	return out;
@@ -326,7 +326,7 @@ static void holds_a_bounded_number_of_keys(void **state)
 		char name[16];
 		const char *type;
 
-		(void)snprintf(name, sizeof(name), "t%d", i);
+		(void)snprintf(name, sizeof name, "t%d", i);
 		type = ask(s, "jwks.ask", json_pack("{s:s}", "tenant", name), &answer);
 		assert_string_equal(type, i < SIGNER_TENANTS ? "jwks.tell" : "sign.refused");
 		json_decref(answer);

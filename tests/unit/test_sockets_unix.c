@@ -20,8 +20,8 @@
 
 #define SO_PASSRIGHTS_ 83 /* Linux 6.16 */
 
-/* A descriptor that is dropped by the core can hold it for as long as its sender likes (SO_LINGER).
- */
+/* A descriptor that is dropped by the core can hold it for as long as its
+ * sender likes (SO_LINGER). */
 static void an_unaccepted_client_passes_no_descriptor(void **state)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "run.sock"};

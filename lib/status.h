@@ -1,15 +1,15 @@
 /*
- * The records of a channel's status pipe, as the sandbox's init writes them.
+ * The records of a channel's status pipe, by which the sandbox's init says how a command ended.
  *
- * The format is that of broker/init/proto.h, which nothing in pam may include: 8 bytes, u8 kind,
- * three zero bytes, u32 value in network order, written whole. The pipe's other end is in the
+ * The format is that of broker/init/proto.h, which gateway and pam may not include: 8 bytes, u8
+ * kind, three zero bytes, u32 value in network order, written whole. The pipe's other end is in the
  * sandbox, so what comes is hostile: a record that does not fit is refused, and the caller ends the
  * channel.
  *
  * Depends on libc and lib/reader alone.
  */
-#ifndef POSTERN_PAM_STATUS_H
-#define POSTERN_PAM_STATUS_H
+#ifndef POSTERN_LIB_STATUS_H
+#define POSTERN_LIB_STATUS_H
 
 #include <stdint.h>
 
@@ -23,8 +23,5 @@ enum status_kind {
 
 /* 0, or -EBADMSG for an unknown kind, padding that is not zero, or a value out of range. */
 int status_parse(const uint8_t in[STATUS_LEN], enum status_kind *ret_kind, uint32_t *ret_value);
-
-/* A signal's name without SIG, as RFC 4254 section 6.10 has them; NULL for one that it lacks. */
-const char *status_signal_name(int signo);
 
 #endif

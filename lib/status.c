@@ -1,11 +1,9 @@
-#include "pam/status.h"
+#include "lib/status.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stddef.h>
 
 #include "lib/reader.h"
-#include "lib/util.h"
 
 #define EXIT_CODE_MAX 255
 #define SIGNAL_MAX    64
@@ -45,31 +43,4 @@ int status_parse(const uint8_t in[STATUS_LEN], enum status_kind *ret_kind, uint3
 	*ret_kind = (enum status_kind)kind;
 	*ret_value = value;
 	return 0;
-}
-
-const char *status_signal_name(int signo)
-{
-	static const struct {
-		int signo;
-		const char *name;
-	} names[] = {
-	    {SIGABRT, "ABRT"},
-	    {SIGALRM, "ALRM"},
-	    {SIGFPE, "FPE"},
-	    {SIGHUP, "HUP"},
-	    {SIGILL, "ILL"},
-	    {SIGINT, "INT"},
-	    {SIGKILL, "KILL"},
-	    {SIGPIPE, "PIPE"},
-	    {SIGQUIT, "QUIT"},
-	    {SIGSEGV, "SEGV"},
-	    {SIGTERM, "TERM"},
-	    {SIGUSR1, "USR1"},
-	    {SIGUSR2, "USR2"},
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		if (names[i].signo == signo)
-			return names[i].name;
-	return NULL;
 }

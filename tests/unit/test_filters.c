@@ -1,0 +1,62 @@
+#include <errno.h>
+#include <linux/sockios.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "filters.h"
+#include "lib/confine.h"
+#include "lib/util.h"
+#include "tests/support/child.h"
+
+/* What the programs need of their filters that would fail in silence, and what nobody gets. */
+
+static int core_measures(void)
+{
+	int pair[2], unread = -1;
+
+	CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
+	CHECK(write(pair[0], "abc", 3) == 3);
+	CHECK(confine_basics() == 0);
+	CHECK(confine_seccomp(filter_core, ARRAY_LEN(filter_core)) == 0);
+	CHECK(ioctl(pair[0], SIOCOUTQ, &unread) == 0 && unread > 0);
+	return 0;
+}
+
+/* Else the bound on descriptors in flight to an init that does not read is not in force. */
+static void the_core_may_ask_what_init_has_not_read(void **state)
+{
+	(void)state;
+	child_run(core_measures);
+}
+
+static int no_new_sockets(void)
+{
+	CHECK(confine_basics() == 0);
+	CHECK(confine_seccomp(filter_worker, ARRAY_LEN(filter_worker)) == 0);
+	CHECK(socket(AF_INET, SOCK_STREAM, 0) < 0 && errno == EPERM);
+	CHECK(kill(getppid(), 0) < 0 && errno == EPERM);
+	return 0;
+}
+
+static void a_worker_makes_no_socket_and_signals_nobody(void **state)
+{
+	(void)state;
+	child_run(no_new_sockets);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(the_core_may_ask_what_init_has_not_read),
+	    cmocka_unit_test(a_worker_makes_no_socket_and_signals_nobody),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
