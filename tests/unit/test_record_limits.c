@@ -258,6 +258,7 @@ static void actions_beyond_a_rate_are_refused(void **state)
 	assert_int_equal(d.calls, 10);
 	assert_int_equal(other.calls, 101);
 	assert_int_equal(add(f, "a", "x", &d), 0);
+	assert_int_equal(f->log->ops->flush(f->log), 0);
 }
 
 static void the_writer_takes_from_tenants_in_turn(void **state)
@@ -279,6 +280,7 @@ static void the_writer_takes_from_tenants_in_turn(void **state)
 		assert_int_equal(add(f, "a", "x", &last), 0);
 	assert_int_equal(add(f, "a", "x", &last), -EBUSY);
 	assert_int_equal(add(f, "b", "x", &b), 0);
+	assert_int_equal(f->log->ops->flush(f->log), 0);
 }
 
 static void a_late_acknowledgement_refuses_the_action(void **state)
