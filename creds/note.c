@@ -311,7 +311,7 @@ int note_sign(const char *text, size_t text_len, const struct note_key *k,
 {
 	uint8_t raw[KEY_ID + 8 + NOTE_SIGNATURE_LEN];
 	char b64[B64_LEN(sizeof raw) + 1];
-	cleanup_buf struct buf b;
+	cleanup_buf struct buf b = {0};
 	size_t at = KEY_ID;
 	int r;
 

@@ -105,11 +105,11 @@ static int load_level(
 	cleanup_buf struct buf b;
 	int r;
 
+	buf_init(&b, TREE_TILE_LEN);
 	if (level == 0)
 		return hash_records(s, log, index * TREE_TILE_WIDTH, n, ret, e);
 	if (n == 0)
 		return 0;
-	buf_init(&b, TREE_TILE_LEN);
 	tree_key(log, level, index, key);
 	r = store_get(s, STORE_TILES, key, sizeof key, &b);
 	if (r < 0 || b.len < n * DIGEST_LEN)
@@ -236,11 +236,11 @@ static int load_tile(struct tiles *t, struct tile *tile)
 	cleanup_buf struct buf b;
 	int r;
 
+	buf_init(&b, TREE_TILE_LEN);
 	if (tile->level == 0 && n < TREE_TILE_WIDTH) {
 		if ((r = hash_records(t->s, t->log, first, n, tile->h, t->e)) < 0)
 			return r;
 	} else {
-		buf_init(&b, TREE_TILE_LEN);
 		tree_key(t->log, tile->level, tile->index, key);
 		r = store_get(t->s, STORE_TILES, key, sizeof key, &b);
 		if (r < 0 || b.len < n * DIGEST_LEN)

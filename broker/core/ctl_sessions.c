@@ -186,7 +186,7 @@ static json_t *live(const struct session *s)
 json_t *ctl_session(struct core *c, const char *id)
 {
 	const struct session *s = session_find(c, id);
-	cleanup_buf struct buf b;
+	cleanup_buf struct buf b = {0};
 	json_t *o;
 
 	buf_init(&b, STORE_VALUE_MAX);

@@ -346,7 +346,7 @@ int exec_signal(struct conn *k, struct peer *p, struct msg *m)
 {
 	struct channel *ch = channel_find(k, p, (uint32_t)msg_int(m, "channel", 0));
 	int signo = command_signal(msg_str(m, "signal"));
-	cleanup_buf struct buf b;
+	cleanup_buf struct buf b = {0};
 
 	buf_init(&b, INIT_REQUEST_MAX);
 	/* it may have ended meanwhile; an unknown signal is the client's fault (RFC 4254 6.9) */

@@ -176,7 +176,7 @@ static int on_ended(struct peer *p, struct msg *m, struct err *e)
 static int on_event(struct peer *p, struct msg *m, struct err *e)
 {
 	struct conn *k = p->owner;
-	cleanup_buf struct buf detail;
+	cleanup_buf struct buf detail = {0};
 	char shown[512] = "";
 
 	(void)e;

@@ -269,6 +269,7 @@ static int fetch_asked(struct audit_source *s, struct cursor *c)
 	size_t i;
 	int code;
 
+	buf_init(&b, RECORD_MAX);
 	code = ctl_ask(s->link, "ctl.records",
 	    json_pack("{s:I, s:i, s:s}", "from", (json_int_t)c->next, "max", PAGE, "log", c->log),
 	    &m);
@@ -278,7 +279,6 @@ static int fetch_asked(struct audit_source *s, struct cursor *c)
 		msg_done(&m);
 		return ctl_fail(EXIT_FAILED, "an answer to another question");
 	}
-	buf_init(&b, RECORD_MAX);
 	c->seq = c->next;
 	keep_private(c, msg_obj(&m, "private"));
 	json_array_foreach(msg_obj(&m, "records"), i, one)
@@ -311,11 +311,11 @@ int audit_reveal(struct audit_source *s, const char *text, size_t len, struct bu
 {
 	cleanup_buf struct buf b;
 
+	buf_init(&b, PRIVATE_SALT_LEN + PRIVATE_VALUE_MAX);
 	if (s->file)
 		return -ENODATA;
 	if (s->store)
 		return private_reveal(s->store, text, len, ret);
-	buf_init(&b, PRIVATE_SALT_LEN + PRIVATE_VALUE_MAX);
 	for (size_t i = 0; i < s->nlogs; i++) {
 		json_t *entry;
 		char key[PRIVATE_TEXT_LEN + 1];

@@ -97,7 +97,7 @@ void check_sshd(struct check *k, const struct ctl *c)
 {
 	const char *file = ctl_opt(c, "sshd-config"), *user = account(c);
 	const char *argv[8] = {SSHD, "-T"};
-	cleanup_buf struct buf out;
+	cleanup_buf struct buf out = {0};
 	char connection[128];
 	size_t n = 2;
 	int r;

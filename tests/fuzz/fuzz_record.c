@@ -1,7 +1,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "broker/audit/chain.h"
 #include "broker/audit/logs.h"
+#include "broker/audit/private.h"
 #include "broker/audit/record.h"
 #include "broker/audit/show.h"
 #include "broker/audit/verify.h"
@@ -20,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct show_filter f = {
 	    .tenant = "demo", .session = "s-1", .class_name = "auth.", .since = "2026"};
 	struct err e = ERR_INIT;
+	uint8_t digest[DIGEST_LEN];
 	struct log_head head;
 	cleanup_buf struct buf b;
 	struct verify v;
@@ -29,7 +32,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	verify_init(&v);
 	if (verify_record(&v, 1, data, size, &e) == 0)
 		(void)verify_record(&v, 2, data, size, &e);
+	if (verify_resume(&v, 7, data, size, &e) == 0)
+		(void)verify_record(&v, 8, data, size, &e);
 	(void)log_head_parse(data, size, &head);
+	(void)chain_prev(data, size, digest);
+	(void)private_is_text((const char *)data, size);
+	(void)private_check((const char *)data, size, data, size);
 	if (show_parse(data, size, &o, &e) == 0) {
 		(void)show_match(&f, o);
 		show_line(o, &b);

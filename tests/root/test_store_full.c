@@ -124,6 +124,57 @@ static void a_full_disk_loses_nothing(void **state)
 	free(text);
 }
 
+/* Ends and denials have room that was kept back, and the rest has not. */
+static void a_full_disk_keeps_room_for_ends_and_denials(void **state)
+{
+	struct fix *f = *state;
+	struct store_config c = {0};
+	struct store *s = NULL;
+	struct record_log *l = NULL;
+	struct store_usage u;
+	struct err e = ERR_INIT;
+	struct done d = {0};
+	struct verify v;
+	char *text;
+
+	if (f->fd < 0)
+		skip();
+	assert_int_equal(
+	    mount(NULL, f->dir, NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV, "size=8m"), 0);
+	text = calloc(1, 8193);
+	memset(text, 't', 8192);
+	if (store_open(f->fd, &c, &s, &e) < 0 || record_store_new(s, f->loop, 60, &l, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	assert_int_equal(store_usage(s, &u), 0);
+	assert_in_range(u.reserve, 512 << 10, 1 << 20);
+	while (append(l, &d, text) == 0)
+		;
+	assert_int_equal(d.r, -ENOSPC);
+	assert_int_equal(store_usage(s, &u), 0);
+	assert_true(u.reserve_taken);
+	for (int i = 0; i < 200; i++) {
+		d.r = 1;
+		assert_int_equal(record_append(l, i % 2 ? "session.end" : "auth.refused", "demo",
+		                     NULL, json_pack("{s:i}", "i", i), true, on_done, &d),
+		    0);
+		(void)l->ops->flush(l);
+		assert_int_equal(d.r, 0);
+	}
+	assert_int_equal(append(l, &d, "small"), -ENOSPC);
+	assert_int_equal(verify_store(s, &v, NULL), 0);
+	/* room again: the reserve is kept back again */
+	assert_int_equal(
+	    mount(NULL, f->dir, NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV, "size=32m"), 0);
+	assert_int_equal(append(l, &d, text), 0);
+	assert_int_equal(store_usage(s, &u), 0);
+	assert_false(u.reserve_taken);
+	assert_in_range(u.reserve, 512 << 10, 16 << 20);
+	l->ops->free(l);
+	assert_int_equal(verify_store(s, &v, NULL), 0);
+	store_close(s);
+	free(text);
+}
+
 /* What the operator reads names the disk. */
 static void the_reason_names_the_disk(void **state)
 {
@@ -160,6 +211,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(a_full_disk_loses_nothing, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+	        a_full_disk_keeps_room_for_ends_and_denials, setup, teardown),
 	    cmocka_unit_test_setup_teardown(the_reason_names_the_disk, setup, teardown),
 	};
 
