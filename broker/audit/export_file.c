@@ -186,7 +186,7 @@ static int read_head(struct export_reader *r, struct reader *in, struct err *e)
 	uint64_t records;
 
 	if (r->stage != 1 || reader_cstring(in, r->log, sizeof r->log) < 0 ||
-	    reader_u64(in, &records) < 0 || reader_end(in) < 0 ||
+	    reader_u64(in, &records) < 0 || reader_end(in) < 0 || records > INT64_MAX ||
 	    (strcmp(r->log, LOG_HOST) != 0 && !name_valid(r->log, strlen(r->log))))
 		return wrong(r, e, "not the head of a bundle");
 	return r->sink->head(r->arg, r->log, records);

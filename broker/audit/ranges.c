@@ -290,6 +290,10 @@ int ranges_record(struct ranges *r, uint64_t seq, const void *data, size_t len)
 	bool adjacent = seq == r->last + 1, good;
 	int rc;
 
+	if (seq > INT64_MAX) {
+		ranges_find(r, VERDICT_BROKEN, 0, 0, "record %llu cannot be", LLU(seq));
+		return 0;
+	}
 	if (seq <= r->last) {
 		ranges_find(r, VERDICT_BROKEN, seq, seq, "record %llu comes twice", LLU(seq));
 		ranges_hole(r, seq, seq, false);

@@ -19,14 +19,14 @@ struct msg;
 /* Exit statuses; postern(1) lists them. */
 enum ctl_exit {
 	EXIT_OK = 0,
-	EXIT_FAILED = 1,    /* failed, or refused */
-	EXIT_USAGE = 2,     /* the command line is wrong */
-	EXIT_NO_DAEMON = 3, /* no Postern runs there */
-	EXIT_BROKEN = 4,    /* the audit log is not the one that was written */
-	EXIT_CONFIG = 5,    /* the configuration is wrong */
-	EXIT_NOT_FOUND = 6, /* no such session, tenant, ... */
-	EXIT_DENIED = 7,    /* not permitted */
-	EXIT_MISSING = 8,   /* there is no audit log, or nothing in it */
+	EXIT_FAILED = 1,     /* failed, or refused */
+	EXIT_USAGE = 2,      /* the command line is wrong */
+	EXIT_NO_DAEMON = 3,  /* no Postern runs there */
+	EXIT_BROKEN = 4,     /* the audit log is not the one that was written */
+	EXIT_CONFIG = 5,     /* the configuration is wrong */
+	EXIT_NOT_FOUND = 6,  /* no such session, tenant, ... */
+	EXIT_DENIED = 7,     /* not permitted */
+	EXIT_MISSING = 8,    /* there is no audit log, or nothing in it */
 	EXIT_UNREADABLE = 9, /* the audit log cannot be read */
 	/* of audit verify, what is not proved; 4 and 8 as well */
 	EXIT_TAIL = 20,        /* the newest records are not sealed */
