@@ -214,7 +214,7 @@ static int link_back(struct ranges *r, uint64_t seq, const struct envelope *now,
 {
 	static const uint8_t zero[DIGEST_LEN];
 	const uint8_t *have = !adjacent ? NULL : now->version == 1 ? r->plain : r->leaf;
-	struct pending *p = &r->pending[r->npending - 1];
+	struct pending *p;
 	bool fits;
 
 	if (seq == 1) {
@@ -253,8 +253,8 @@ static int link_back(struct ranges *r, uint64_t seq, const struct envelope *now,
 
 		if (rc < 0)
 			return rc;
-		p = &r->pending[0];
 	}
+	p = &r->pending[0];
 	p->denied = now->version == 2;
 	memcpy(p->claim, now->prev, DIGEST_LEN);
 	if (!p->denied && !p->told) { /* a plain digest is of no use to the tree */

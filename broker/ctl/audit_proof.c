@@ -195,7 +195,7 @@ static int load(const char *path, size_t max, struct buf *b)
 	buf_init(b, max);
 	if (fd_read_file(AT_FDCWD, path, max, b, &e) < 0)
 		return ctl_fail(EXIT_UNREADABLE, "%s: %s", path, err_text(&e));
-	return EXIT_OK;
+	return b->len ? EXIT_OK : ctl_fail(EXIT_UNREADABLE, "%s: it is empty", path);
 }
 
 static int check_inclusion(

@@ -308,7 +308,7 @@ static int load_anchor(struct run *run)
 	buf_init(&run->anchor, NOTE_MAX);
 	if (path && fd_read_file(AT_FDCWD, path, NOTE_MAX, &run->anchor, &e) < 0)
 		return ctl_fail(EXIT_USAGE, "%s: %s", path, err_text(&e));
-	return EXIT_OK;
+	return !path || run->anchor.len ? EXIT_OK : ctl_fail(EXIT_USAGE, "%s: it is empty", path);
 }
 
 static int verify_all(struct run *run)
