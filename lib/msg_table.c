@@ -213,6 +213,12 @@ const struct msg_type msg_types[] = {
     {"ctl.logs", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},
     {"ctl.loglist", MSG_CORE, MSG_CTL, LINKED, MSG_MAX, NO_FDS,
         {{"logs", MSG_OBJECTS, 1024, false}}}, /* {"log", "number", "seq", "bytes", "time"} */
+    /* a log's checkpoints or epoch notes, as many as fit; each u64 number, note */
+    {"ctl.notes", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {{"log", MSG_STRING, NAME_MAX_LEN, false}, {"kind", MSG_STRING, 16, false},
+            {"from", MSG_INT, INT64_MAX, false}}},
+    {"ctl.notelist", MSG_CORE, MSG_CTL, LINKED, MSG_MAX, NO_FDS,
+        {{"notes", MSG_BLOBS, 1024, false}}},
     {"ctl.answer", MSG_CORE, MSG_CTL, LINKED, MSG_MAX, NO_FDS, {{"data", MSG_OBJECT, 256, false}}},
     {"ctl.error", MSG_CORE, MSG_CTL, LINKED, SMALL, NO_FDS,
         {{"code", MSG_INT, 255, false}, REASON}}, /* code: the tool's exit status */

@@ -186,7 +186,7 @@ static int read_head(struct export_reader *r, struct reader *in, struct err *e)
 	uint64_t records;
 
 	if (r->stage != 1 || reader_cstring(in, r->log, sizeof r->log) < 0 ||
-	    reader_u64(in, &records) < 0 || reader_end(in) < 0 ||
+	    reader_u64(in, &records) < 0 || reader_end(in) < 0 || records > INT64_MAX ||
 	    (strcmp(r->log, LOG_HOST) != 0 && !name_valid(r->log, strlen(r->log))))
 		return wrong(r, e, "not the head of a bundle");
 	return r->sink->head(r->arg, r->log, records);
@@ -254,8 +254,6 @@ static int read_item(struct export_reader *r, struct err *e)
 	struct reader in;
 
 	reader_init(&in, r->item.data + ITEM_HEAD, r->item.len - ITEM_HEAD);
-	if (r->stage == END)
-		return wrong(r, e, "something behind the end");
 	if (type == HEAD)
 		rc = read_head(r, &in, e);
 	else if (type == HOST_EPOCH || type == EPOCH)
@@ -281,6 +279,8 @@ static int length(const struct export_reader *r, size_t *ret, struct err *e)
 	uint8_t type;
 
 	*ret = 0;
+	if (r->stage == END)
+		return wrong(r, e, "something behind the end");
 	if (r->stage == 0) {
 		*ret = EXPORT_MAGIC_LEN;
 		return 0;

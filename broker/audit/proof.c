@@ -95,8 +95,8 @@ int proof_parse(const char *text, size_t len, struct proof *ret, struct err *e)
 	size_t n, got;
 	int r;
 
-	if (len > PROOF_MAX)
-		return err_set(e, -EBADMSG, "longer than a proof can be");
+	if (len == 0 || len > PROOF_MAX)
+		return err_set(e, -EBADMSG, "empty, or longer than a proof can be");
 	if ((r = first_lines(&l, &p, e)) < 0)
 		return r;
 	while ((line = next(&l, &n)) && n > 0) {

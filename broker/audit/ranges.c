@@ -214,7 +214,7 @@ static int link_back(struct ranges *r, uint64_t seq, const struct envelope *now,
 {
 	static const uint8_t zero[DIGEST_LEN];
 	const uint8_t *have = !adjacent ? NULL : now->version == 1 ? r->plain : r->leaf;
-	struct pending *p = &r->pending[r->npending - 1];
+	struct pending *p;
 	bool fits;
 
 	if (seq == 1) {
@@ -230,12 +230,16 @@ static int link_back(struct ranges *r, uint64_t seq, const struct envelope *now,
 	if (now->version == 1 && r->version == 2)
 		fits = false;
 	if (r->lost || r->npending == 0) {
+		/* the one before has just been sealed; or nothing can be said of either */
+		uint64_t who = r->lost ? seq - 1 : seq;
+
 		if (fits)
 			return 0;
-		ranges_find(r, VERDICT_BROKEN, seq - 1, seq - 1,
-		    "record %llu was changed: the next record holds another digest of it",
-		    LLU(seq - 1));
-		ranges_hole(r, seq - 1, seq - 1, false);
+		ranges_find(r, VERDICT_BROKEN, who, who,
+		    r->lost ? "record %llu was changed: the next record holds another digest of it"
+		            : "record %llu holds another digest of the one before it",
+		    LLU(who));
+		ranges_hole(r, who, who, false);
 		return 0;
 	}
 	if (fits) {
@@ -249,8 +253,8 @@ static int link_back(struct ranges *r, uint64_t seq, const struct envelope *now,
 
 		if (rc < 0)
 			return rc;
-		p = &r->pending[0];
 	}
+	p = &r->pending[0];
 	p->denied = now->version == 2;
 	memcpy(p->claim, now->prev, DIGEST_LEN);
 	if (!p->denied && !p->told) { /* a plain digest is of no use to the tree */
@@ -267,7 +271,11 @@ static int link_back(struct ranges *r, uint64_t seq, const struct envelope *now,
 static void check_time(
     struct ranges *r, uint64_t seq, const struct envelope *now, const void *data, size_t len)
 {
-	if (memcmp(now->time, r->time, ENVELOPE_TIME) < 0 && !envelope_clock(data, len)) {
+	/* the time of one who is not what he was accuses nobody */
+	bool doubtful = r->npending > 0 && r->pending[r->npending - 1].denied;
+
+	if (!doubtful && memcmp(now->time, r->time, ENVELOPE_TIME) < 0 &&
+	    !envelope_clock(data, len)) {
 		ranges_find(r, VERDICT_BROKEN, seq, seq,
 		    "record %llu is older than the one before it", LLU(seq));
 		ranges_hole(r, seq, seq, false);
@@ -282,6 +290,10 @@ int ranges_record(struct ranges *r, uint64_t seq, const void *data, size_t len)
 	bool adjacent = seq == r->last + 1, good;
 	int rc;
 
+	if (seq > INT64_MAX) {
+		ranges_find(r, VERDICT_BROKEN, 0, 0, "record %llu cannot be", LLU(seq));
+		return 0;
+	}
 	if (seq <= r->last) {
 		ranges_find(r, VERDICT_BROKEN, seq, seq, "record %llu comes twice", LLU(seq));
 		ranges_hole(r, seq, seq, false);
@@ -291,9 +303,9 @@ int ranges_record(struct ranges *r, uint64_t seq, const void *data, size_t len)
 	if (!adjacent && (rc = gap(r, r->last + 1, seq - 1, good ? &now : NULL)) < 0)
 		return rc;
 	if (good) {
-		check_time(r, seq, &now, data, len);
 		if ((rc = link_back(r, seq, &now, adjacent)) < 0)
 			return rc;
+		check_time(r, seq, &now, data, len);
 	} else {
 		ranges_find(
 		    r, VERDICT_BROKEN, seq, seq, "record %llu %s", LLU(seq), err_text(&why));

@@ -11,6 +11,7 @@
 #include "broker/core/ctl_answers.h"
 #include "broker/core/ctl_jwks.h"
 #include "broker/core/ctl_log.h"
+#include "broker/core/ctl_notes.h"
 #include "broker/core/ctl_sessions.h"
 #include "broker/core/session.h"
 #include "broker/core/who.h"
@@ -225,6 +226,7 @@ static const struct peer_handler handlers[] = {
     {"ctl.jwks", on_jwks},
     {"ctl.records", ctl_log_records},
     {"ctl.logs", ctl_log_list},
+    {"ctl.notes", ctl_notes},
     {NULL, NULL},
 };
 

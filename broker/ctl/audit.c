@@ -1,23 +1,17 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "broker/audit/show.h"
-#include "broker/audit/verify.h"
 #include "broker/ctl/audit_source.h"
 #include "broker/ctl/ctl.h"
 #include "broker/ctl/table.h"
 #include "lib/buf.h"
 #include "lib/clock.h"
 #include "lib/err.h"
-#include "lib/fdio.h"
 #include "lib/str.h"
-#include "lib/util.h"
 
 #define LIMIT_MAX 100000
 #define LINE_MAX_ (256u * 1024)
@@ -148,82 +142,4 @@ int ctl_audit_show(struct ctl *c)
 			return ctl_fail(EXIT_FAILED, "no memory");
 	}
 	return show(c, source, &s);
-}
-
-int ctl_audit_verify(struct ctl *c)
-{
-	cleanup_audit struct audit_source *source = NULL;
-	struct verify v;
-	char hex[DIGEST_HEX_LEN + 1];
-	json_t *o;
-	int code;
-
-	code = audit_open(c, ctl_opt(c, "file"), ctl_opt(c, "offline") != NULL, &source);
-	if (code != EXIT_OK || (code = audit_prove(source, &v)) != EXIT_OK)
-		return code;
-	hex_encode(hex, v.digest, DIGEST_LEN);
-	if (c->json) {
-		o = json_pack("{s:s, s:I, s:s, s:s}", "source", audit_where(source), "records",
-		    (json_int_t)v.seq, "newest", v.time, "digest", hex);
-		(void)ctl_json(o);
-		json_decref(o);
-		return EXIT_OK;
-	}
-	(void)printf(
-	    "unbroken: %llu records in %s\n", (unsigned long long)v.seq, audit_where(source));
-	field_print(stdout, "newest", v.time);
-	field_print(stdout, "digest", hex);
-	(void)puts(
-	    "Keep the number and the digest elsewhere: they show later that nothing was cut.");
-	return EXIT_OK;
-}
-
-static int export_one(const struct audit_record *r, void *arg)
-{
-	FILE *f = arg;
-
-	if (fwrite(r->data, 1, r->len, f) != r->len || fputc('\n', f) == EOF)
-		return ctl_fail(EXIT_FAILED, "cannot write: %m");
-	return 0;
-}
-
-/* Whoever reads the core's store is not root any more: so the file is made before, and a child of a
- * moment fills it. */
-static int export_into(struct ctl *c, FILE *f)
-{
-	cleanup_audit struct audit_source *source = NULL;
-	int code = audit_open(c, NULL, false, &source);
-
-	if (code == EXIT_OK)
-		code = audit_walk(source, true, export_one, f);
-	if (fclose(f) != 0 && code == EXIT_OK)
-		code = ctl_fail(EXIT_FAILED, "cannot write %s: %m", c->word[0]);
-	return code;
-}
-
-int ctl_audit_export(struct ctl *c)
-{
-	int fd = open(c->word[0], O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), status;
-	FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
-	pid_t pid;
-
-	if (!f) {
-		status = ctl_fail(EXIT_FAILED, "cannot write %s: %m", c->word[0]);
-		util_close(&fd);
-		return status;
-	}
-	pid = fork();
-	if (pid == 0) {
-		status = export_into(c, f);
-		(void)fflush(NULL);
-		_exit(status);
-	}
-	(void)fclose(f);
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		status = ctl_fail(EXIT_FAILED, "cannot start a reader: %m");
-	else
-		status = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
-	if (status != EXIT_OK)
-		(void)unlink(c->word[0]);
-	return status;
 }

@@ -12,6 +12,7 @@
 #include "broker/audit/private.h"
 #include "broker/audit/record.h"
 #include "broker/audit/verify.h"
+#include "broker/ctl/audit_origin.h"
 #include "broker/ctl/ctl.h"
 #include "broker/store/store.h"
 #include "lib/buf.h"
@@ -47,66 +48,10 @@ struct cursor {
 
 /* One of the first three is set. */
 struct audit_source {
-	struct chan *link;
-	struct store *store;
-	FILE *file;
+	struct audit_origin from;
 	struct cursor *logs[LOGS];
 	size_t nlogs;
-	char where[PATH_MAX + 32];
 };
-
-/* LMDB maps the core's file as it finds it, and is not made for a hostile one: so root becomes the
- * file's owner first, for good. A core that was taken over gains nothing by the look at its log. */
-static int become_owner(int dir, struct err *e)
-{
-	struct stat st;
-	int r;
-
-	if (fstat(dir, &st) < 0)
-		return err_set(e, -errno, "%m");
-	if (geteuid() != 0 || st.st_uid == 0)
-		return 0;
-	r = confine_ids(st.st_uid, st.st_gid);
-	return r < 0 ? err_set(e, r, "cannot become its owner: %s", strerror(-r)) : 0;
-}
-
-static int open_store(const struct ctl *c, struct audit_source *s)
-{
-	const struct store_config config = {.read_only = true};
-	cleanup_close int dir = -1;
-	struct err e = ERR_INIT;
-	char path[PATH_MAX];
-	int r;
-
-	ctl_path(c, "core", "/var/lib/postern/core", path);
-	(void)snprintf(s->where, sizeof s->where, "the files in %s", path);
-	if ((dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-		return ctl_fail(errno == ENOENT ? EXIT_MISSING : EXIT_UNREADABLE,
-		    "no Postern runs, and there is no log in %s: %m", path);
-	if ((r = become_owner(dir, &e)) < 0 || (r = store_open(dir, &config, &s->store, &e)) < 0)
-		return ctl_fail(
-		    r == -ENOENT ? EXIT_MISSING : EXIT_UNREADABLE, "%s: %s", path, err_text(&e));
-	return EXIT_OK;
-}
-
-static int open_any(const struct ctl *c, const char *file, bool offline, struct audit_source *s)
-{
-	int code;
-
-	if (file) {
-		(void)snprintf(s->where, sizeof s->where, "%s", file);
-		if (!(s->file = fopen(file, "re")))
-			return ctl_fail(
-			    errno == ENOENT ? EXIT_MISSING : EXIT_UNREADABLE, "%s: %m", file);
-		return EXIT_OK;
-	}
-	if (offline)
-		return open_store(c, s);
-	if ((code = ctl_dial(c, &s->link, 1)) == EXIT_NO_DAEMON)
-		return open_store(c, s);
-	(void)snprintf(s->where, sizeof s->where, "the Postern that runs");
-	return code;
-}
 
 int audit_open(const struct ctl *c, const char *file, bool offline, struct audit_source **ret)
 {
@@ -115,7 +60,7 @@ int audit_open(const struct ctl *c, const char *file, bool offline, struct audit
 
 	if (!s)
 		return ctl_fail(EXIT_FAILED, "no memory");
-	if ((code = open_any(c, file, offline, s)) != EXIT_OK) {
+	if ((code = audit_origin_open(c, file, offline, &s->from)) != EXIT_OK) {
 		audit_close(s);
 		return code;
 	}
@@ -140,16 +85,13 @@ void audit_close(struct audit_source *s)
 		drop_page(s->logs[i]);
 		free(s->logs[i]);
 	}
-	chan_free(s->link);
-	store_close(s->store);
-	if (s->file)
-		(void)fclose(s->file);
+	audit_origin_done(&s->from);
 	free(s);
 }
 
 const char *audit_where(const struct audit_source *s)
 {
-	return s->where;
+	return s->from.where;
 }
 
 /* ---- logs and their pages ---- */
@@ -189,9 +131,9 @@ static int on_log(const struct log_info *l, void *arg)
 
 static int list_stored(struct audit_source *s)
 {
-	int r = logs_list(s->store, on_log, s);
+	int r = logs_list(s->from.store, on_log, s);
 
-	return r < 0 ? ctl_fail(EXIT_UNREADABLE, "%s: %s", s->where, strerror(-r)) : r;
+	return r < 0 ? ctl_fail(EXIT_UNREADABLE, "%s: %s", s->from.where, strerror(-r)) : r;
 }
 
 static int on_stored(uint64_t seq, const void *data, size_t len, void *arg)
@@ -210,12 +152,12 @@ static int on_stored(uint64_t seq, const void *data, size_t len, void *arg)
 static int fetch_stored(struct audit_source *s, struct cursor *c)
 {
 	uint64_t from = c->next;
-	int r = logs_walk(s->store, c->number, from, PAGE, on_stored, c);
+	int r = logs_walk(s->from.store, c->number, from, PAGE, on_stored, c);
 
 	if (r == -EXDEV)
 		c->next = c->seq + c->n;
 	else if (r < 0)
-		return ctl_fail(EXIT_UNREADABLE, "%s: %s", s->where, strerror(-r));
+		return ctl_fail(EXIT_UNREADABLE, "%s: %s", s->from.where, strerror(-r));
 	return r == -EXDEV ? EXIT_OK : r;
 }
 
@@ -224,7 +166,7 @@ static int list_asked(struct audit_source *s)
 	struct msg m = MSG_INIT;
 	json_t *one;
 	size_t i;
-	int code = ctl_ask(s->link, "ctl.logs", json_object(), &m);
+	int code = ctl_ask(s->from.link, "ctl.logs", json_object(), &m);
 
 	if (code != EXIT_OK)
 		return code;
@@ -270,7 +212,7 @@ static int fetch_asked(struct audit_source *s, struct cursor *c)
 	int code;
 
 	buf_init(&b, RECORD_MAX);
-	code = ctl_ask(s->link, "ctl.records",
+	code = ctl_ask(s->from.link, "ctl.records",
 	    json_pack("{s:I, s:i, s:s}", "from", (json_int_t)c->next, "max", PAGE, "log", c->log),
 	    &m);
 	if (code != EXIT_OK)
@@ -302,7 +244,7 @@ static int fill(struct audit_source *s, struct cursor *c)
 	if (c->at < c->n || c->dry)
 		return EXIT_OK;
 	drop_page(c);
-	code = s->store ? fetch_stored(s, c) : fetch_asked(s, c);
+	code = s->from.store ? fetch_stored(s, c) : fetch_asked(s, c);
 	c->dry = c->n == 0;
 	return code;
 }
@@ -312,10 +254,10 @@ int audit_reveal(struct audit_source *s, const char *text, size_t len, struct bu
 	cleanup_buf struct buf b;
 
 	buf_init(&b, PRIVATE_SALT_LEN + PRIVATE_VALUE_MAX);
-	if (s->file)
+	if (s->from.file)
 		return -ENODATA;
-	if (s->store)
-		return private_reveal(s->store, text, len, ret);
+	if (s->from.store)
+		return private_reveal(s->from.store, text, len, ret);
 	for (size_t i = 0; i < s->nlogs; i++) {
 		json_t *entry;
 		char key[PRIVATE_TEXT_LEN + 1];
@@ -423,8 +365,8 @@ static int walk_file(struct audit_source *s, audit_fn fn, void *arg)
 	ssize_t n;
 	int r = 0;
 
-	rewind(s->file);
-	while (r == 0 && (n = getline(&line, &size, s->file)) > 0) {
+	rewind(s->from.file);
+	while (r == 0 && (n = getline(&line, &size, s->from.file)) > 0) {
 		struct audit_record one = {.log = name, .data = line, .source = s};
 
 		if (line[n - 1] == '\n')
@@ -438,8 +380,8 @@ static int walk_file(struct audit_source *s, audit_fn fn, void *arg)
 		one.len = (size_t)n;
 		r = fn(&one, arg);
 	}
-	if (r == 0 && ferror(s->file))
-		return ctl_fail(EXIT_UNREADABLE, "%s: %m", s->where);
+	if (r == 0 && ferror(s->from.file))
+		return ctl_fail(EXIT_UNREADABLE, "%s: %m", s->from.where);
 	return r;
 }
 
@@ -447,9 +389,9 @@ int audit_walk(struct audit_source *s, bool by_log, audit_fn fn, void *arg)
 {
 	int code;
 
-	if (s->file)
+	if (s->from.file)
 		return walk_file(s, fn, arg);
-	if ((code = s->store ? list_stored(s) : list_asked(s)) != EXIT_OK)
+	if ((code = s->from.store ? list_stored(s) : list_asked(s)) != EXIT_OK)
 		return code;
 	for (size_t i = 0; i < s->nlogs; i++)
 		s->logs[i]->dry = false;
@@ -493,8 +435,8 @@ int audit_prove(struct audit_source *s, struct verify *v)
 	if (!p)
 		return ctl_fail(EXIT_FAILED, "no memory");
 	verify_init(v);
-	if (s->store) {
-		r = verify_store(s->store, v, &p->e);
+	if (s->from.store) {
+		r = verify_store(s->from.store, v, &p->e);
 		r = r == 0 ? EXIT_OK : r == -EBADMSG ? EXIT_BROKEN : EXIT_UNREADABLE;
 	} else if ((r = audit_walk(s, true, prove_one, p)) != EXIT_OK && r != EXIT_BROKEN) {
 		return r; /* said */
@@ -505,6 +447,6 @@ int audit_prove(struct audit_source *s, struct verify *v)
 	if (r != EXIT_OK)
 		return ctl_fail(r, "%s", err_text(&p->e));
 	if (v->seq == 0)
-		return ctl_fail(EXIT_MISSING, "there is no record in %s", s->where);
+		return ctl_fail(EXIT_MISSING, "there is no record in %s", s->from.where);
 	return EXIT_OK;
 }

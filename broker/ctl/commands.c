@@ -48,8 +48,35 @@ static const struct ctl_option audit_show[] = {
     {NULL, NULL, false, NULL},
 };
 static const struct ctl_option audit_verify[] = {
-    {"file", "FILE", false, "an exported log instead"},
+    {"log", "NAME", false, "this log only: a tenant's name, or host"},
+    {"file", "FILE", false, "a bundle that audit export wrote"},
     {"offline", NULL, false, "read the files even if a Postern runs"},
+    {"key", "KEY", true, "a verifier key: the log's, the first epoch's, a witness's"},
+    {"keys", "FILE", false, "such keys, as audit keys prints them"},
+    {"from-checkpoint", "FILE", false, "a checkpoint that was kept: the log must still hold it"},
+    {"keep", "FILE", false, "write the newest checkpoint that held to FILE"},
+    {"chain", NULL, false, "only whether the chain is unbroken: what is not sealed is no fault"},
+    {NULL, NULL, false, NULL},
+};
+static const struct ctl_option audit_export[] = {
+    {"log", "NAME", false, "one log with its seals as a bundle"},
+    {"offline", NULL, false, "read the files even if a Postern runs"},
+    {NULL, NULL, false, NULL},
+};
+static const struct ctl_option audit_prove[] = {
+    {"log", "NAME", false, "of this log; default host"},
+    {"from", "SIZE", false, "instead: that the log still begins as it was at SIZE records"},
+    {"file", "FILE", false, "from a bundle"},
+    {"offline", NULL, false, "read the files even if a Postern runs"},
+    {"out", "FILE", false, "write the proof to FILE"},
+    {"record-out", "FILE", false, "write the record that is proved to FILE"},
+    {NULL, NULL, false, NULL},
+};
+static const struct ctl_option audit_check_proof[] = {
+    {"record", "FILE", false, "the record, as it was stored"},
+    {"from-checkpoint", "FILE", false, "the older checkpoint, for a proof of consistency"},
+    {"key", "KEY", true, "a verifier key: the log's, a witness's"},
+    {"keys", "FILE", false, "such keys, as audit keys prints them"},
     {NULL, NULL, false, NULL},
 };
 static const struct ctl_option check[] = {
@@ -74,8 +101,12 @@ const struct ctl_command ctl_commands[] = {
     {"sessions", NULL, NULL, 0, 0, session_list, "short for session list", ctl_session_list},
     {"kill", NULL, "ID", 1, 1, session_kill, "short for session kill", ctl_session_kill},
     {"audit", "show", NULL, 0, 0, audit_show, "show records", ctl_audit_show},
-    {"audit", "verify", NULL, 0, 0, audit_verify, "prove the log unbroken", ctl_audit_verify},
-    {"audit", "export", "FILE", 1, 1, NULL, "write the log to a file", ctl_audit_export},
+    {"audit", "verify", NULL, 0, 0, audit_verify, "say what is proved of the log",
+        ctl_audit_verify},
+    {"audit", "export", "FILE", 1, 1, audit_export, "write the log to a file", ctl_audit_export},
+    {"audit", "prove", "[SEQ]", 0, 1, audit_prove, "prove a record, or growth", ctl_audit_prove},
+    {"audit", "check-proof", "FILE", 1, 1, audit_check_proof, "check such a proof",
+        ctl_audit_check_proof},
     {"audit", "keys", NULL, 0, 0, NULL, "print the keys that seal the logs", ctl_audit_keys},
     {"audit", "epoch", NULL, 0, 0, NULL, "seal with new keys from now on", ctl_audit_epoch},
     {"audit", "ack", NULL, 0, 0, NULL, "accept that the store was set back", ctl_audit_ack},

@@ -19,15 +19,26 @@ struct msg;
 /* Exit statuses; postern(1) lists them. */
 enum ctl_exit {
 	EXIT_OK = 0,
-	EXIT_FAILED = 1,    /* failed, or refused */
-	EXIT_USAGE = 2,     /* the command line is wrong */
-	EXIT_NO_DAEMON = 3, /* no Postern runs there */
-	EXIT_BROKEN = 4,    /* the audit log is not the one that was written */
-	EXIT_CONFIG = 5,    /* the configuration is wrong */
-	EXIT_NOT_FOUND = 6, /* no such session, tenant, ... */
-	EXIT_DENIED = 7,    /* not permitted */
-	EXIT_MISSING = 8,   /* there is no audit log, or nothing in it */
-	EXIT_UNREADABLE = 9 /* the audit log cannot be read */
+	EXIT_FAILED = 1,     /* failed, or refused */
+	EXIT_USAGE = 2,      /* the command line is wrong */
+	EXIT_NO_DAEMON = 3,  /* no Postern runs there */
+	EXIT_BROKEN = 4,     /* the audit log is not the one that was written */
+	EXIT_CONFIG = 5,     /* the configuration is wrong */
+	EXIT_NOT_FOUND = 6,  /* no such session, tenant, ... */
+	EXIT_DENIED = 7,     /* not permitted */
+	EXIT_MISSING = 8,    /* there is no audit log, or nothing in it */
+	EXIT_UNREADABLE = 9, /* the audit log cannot be read */
+	/* of audit verify, what is not proved; 4 and 8 as well */
+	EXIT_TAIL = 20,        /* the newest records are not sealed */
+	EXIT_NO_KEY = 21,      /* seals were not checked, for lack of a key */
+	EXIT_UNSEALED = 22,    /* there is no seal */
+	EXIT_LOST = 23,        /* records are missing */
+	EXIT_EPOCH = 24,       /* an epoch is missing or not proved */
+	EXIT_SIGNATURE = 25,   /* a signature that does not hold, or of another key */
+	EXIT_ROLLED_BACK = 26, /* less than a checkpoint that was kept */
+	EXIT_RESIGNED = 27,    /* signed by a key out of its epoch */
+	EXIT_FORK = 28,        /* two histories were signed */
+	EXIT_DROPPED = 29      /* a whole log is gone */
 };
 
 /* STATE/NAME of --state, else INSTALLED. Returns dst. */
@@ -57,6 +68,8 @@ int ctl_session_kill(struct ctl *c);
 int ctl_audit_show(struct ctl *c);
 int ctl_audit_verify(struct ctl *c);
 int ctl_audit_export(struct ctl *c);
+int ctl_audit_prove(struct ctl *c);
+int ctl_audit_check_proof(struct ctl *c);
 int ctl_audit_keys(struct ctl *c);
 int ctl_audit_epoch(struct ctl *c);
 int ctl_audit_ack(struct ctl *c);

@@ -105,9 +105,9 @@ def what_is_enforced_is_on_record(p):
 
 @rule
 def the_chain_verifies(p):
-    r = p.postern("audit", "verify")
+    r = p.postern("audit", "verify", "--chain")
     assert r.code == 0 and r.out, r
-    assert p.json("audit", "verify")
+    assert p.json("audit", "verify", "--chain")
 
 
 def exported(p):
@@ -175,7 +175,7 @@ def flip(p, needle, change):
             f.seek(at)
             f.write(change)
     p.start()
-    return p.postern("audit", "verify")
+    return p.postern("audit", "verify", "--chain")
 
 
 @rule
@@ -223,7 +223,7 @@ def a_copy_with_records_gone_or_moved_is_noticed(p):
                             ("cut in a line", whole[:-1] + [whole[-1][:-20]], False)):
         with open(path, "wb") as f:
             f.writelines(lines)
-        r = p.postern("audit", "verify", "--file", path)
+        r = p.postern("audit", "verify", "--chain", "--file", path)
         assert (r.code == 0) == ok, (name, r)
 
 

@@ -144,7 +144,7 @@ def the_log_has_it(t):
     assert t.d.ssh("echo a mark of its own").code == 0
     text = str(t.p.records()[before:])
     assert "a mark of its own" in text and "demo" in text, text
-    assert t.p.postern("audit", "verify").code == 0
+    assert t.p.postern("audit", "verify", "--chain").code == 0
 
 
 # ---- two at once ----

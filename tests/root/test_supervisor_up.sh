@@ -41,7 +41,7 @@ start() {
 }
 
 gives 3 "no daemon is status 3" p status
-gives 8 "no log is status 8" p audit verify
+gives 8 "no log is status 8" p audit verify --chain
 gives 2 "up without a state directory is a wrong command line" "$postern" up
 gives 1 "up refuses ids that are no multiple of a block" p up --ids 1879048193
 rm -rf "$state"
@@ -72,17 +72,17 @@ gives 0 "the two tenants' CA keys sign by ssh-keygen alone" sh -c "
 gives 0 "status answers" p status
 gives 0 "check is content" p check
 gives 6 "a session that is not there is status 6" p session show nobody
-gives 0 "the log is proved on line" p audit verify
-gives 0 "and off line beside a running Postern" p audit verify --offline
+gives 0 "the log is proved on line" p audit verify --chain
+gives 0 "and off line beside a running Postern" p audit verify --chain --offline
 gives 0 "and as an exported file" sh -c "
-	'$postern' --state '$state' audit export '$tmp/log.jsonl' && '$postern' audit verify --file '$tmp/log.jsonl'"
+	'$postern' --state '$state' audit export '$tmp/log.jsonl' && '$postern' audit verify --chain --file '$tmp/log.jsonl'"
 gives 1 "an export never replaces a file" p audit export "$tmp/log.jsonl"
-sed '2s/"v":1/"v": 1/' "$tmp/log.jsonl" >"$tmp/changed.jsonl"
-gives 4 "a changed record is status 4" "$postern" audit verify --file "$tmp/changed.jsonl"
+sed '2s/"v":2/"v": 2/' "$tmp/log.jsonl" >"$tmp/changed.jsonl"
+gives 4 "a changed record is status 4" "$postern" audit verify --chain --file "$tmp/changed.jsonl"
 sed 2d "$tmp/log.jsonl" >"$tmp/missing.jsonl"
-gives 4 "a missing record is status 4" "$postern" audit verify --file "$tmp/missing.jsonl"
+gives 4 "a missing record is status 4" "$postern" audit verify --chain --file "$tmp/missing.jsonl"
 : >"$tmp/empty.jsonl"
-gives 8 "an empty log is status 8" "$postern" audit verify --file "$tmp/empty.jsonl"
+gives 8 "an empty log is status 8" "$postern" audit verify --chain --file "$tmp/empty.jsonl"
 
 cp "$state/etc/tenants/demo.yaml" "$tmp/demo.yaml"
 echo "nonsense: 1" >>"$state/etc/tenants/demo.yaml"
@@ -103,8 +103,8 @@ up=
 cp "$tmp/log" "$tmp/out"
 [ "$status" = 0 ] && [ -z "$(ls "$state/run")" ]
 ok $? "SIGTERM is a clean end with status 0"
-gives 0 "the log is proved after the end" p audit verify
+gives 0 "the log is proved after the end" p audit verify --chain
 # no page of it is what it was
 head -c 8192 /dev/zero | dd of="$state/core/data.mdb" conv=notrunc status=none
-gives 9 "a store that cannot be read is status 9" p audit verify
+gives 9 "a store that cannot be read is status 9" p audit verify --chain
 echo "1..$n"

@@ -1,0 +1,398 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "broker/audit/export_file.h"
+#include "broker/audit/logs.h"
+#include "broker/audit/ranges.h"
+#include "broker/audit/verify.h"
+#include "broker/ctl/audit_log.h"
+#include "broker/ctl/audit_source.h"
+#include "broker/ctl/audit_origin.h"
+#include "broker/ctl/ctl.h"
+#include "broker/ctl/table.h"
+#include "creds/note.h"
+#include "lib/buf.h"
+#include "lib/err.h"
+#include "lib/fdio.h"
+#include "lib/msg.h"
+#include "lib/str.h"
+#include "lib/util.h"
+
+/*
+ * audit verify: every log, or one, judged; and the tenants' logs held against what the host's log
+ * says of them.
+ */
+
+#define LLU(x) ((unsigned long long)(x))
+
+/* What the host's log says was sealed of a tenant's log. */
+struct told {
+	char log[NAME_MAX_LEN + 1];
+	uint64_t size;
+	char *note;
+	bool met;
+};
+
+struct run {
+	struct ctl *c;
+	struct audit_log *source;
+	struct audit_keys keys;
+	struct buf anchor; /* of --from-checkpoint */
+	json_t *results;   /* with --json */
+	int code;          /* the worst so far */
+	enum verdict worst;
+	struct told *told;
+	size_t ntold;
+	bool whole;  /* all logs are looked at */
+	bool chain;  /* seals are not asked for */
+	int keep_fd; /* of --keep, or -1 */
+};
+
+static const struct {
+	enum verdict verdict;
+	int code;
+} codes[] = {
+    {VERDICT_GOOD, EXIT_OK},
+    {VERDICT_EMPTY, EXIT_MISSING},
+    {VERDICT_TAIL, EXIT_TAIL},
+    {VERDICT_NO_KEY, EXIT_NO_KEY},
+    {VERDICT_UNSEALED, EXIT_UNSEALED},
+    {VERDICT_MISSING, EXIT_LOST},
+    {VERDICT_EPOCH, EXIT_EPOCH},
+    {VERDICT_SIGNATURE, EXIT_SIGNATURE},
+    {VERDICT_ROLLED_BACK, EXIT_ROLLED_BACK},
+    {VERDICT_BROKEN, EXIT_BROKEN},
+    {VERDICT_RESIGNED, EXIT_RESIGNED},
+    {VERDICT_FORK, EXIT_FORK},
+};
+
+/* With --chain nobody asks for seals. */
+static int code_of(const struct run *run, enum verdict v)
+{
+	if (run->chain && (v == VERDICT_TAIL || v == VERDICT_NO_KEY || v == VERDICT_UNSEALED))
+		return EXIT_OK;
+	for (size_t i = 0; i < ARRAY_LEN(codes); i++)
+		if (codes[i].verdict == v)
+			return codes[i].code;
+	return EXIT_FAILED;
+}
+
+/* ---- what the host's log says of the others ---- */
+
+struct listening {
+	struct log_ranges to;
+	struct run *run;
+};
+
+static int tell(struct run *run, const char *log, uint64_t size, const char *note)
+{
+	struct told *t = NULL;
+
+	for (size_t i = 0; i < run->ntold; i++)
+		if (strcmp(run->told[i].log, log) == 0)
+			t = &run->told[i];
+	if (!t) {
+		if (run->ntold == LOGS_MAX)
+			return 0;
+		t = reallocarray(run->told, run->ntold + 1, sizeof *t);
+		if (!t)
+			return -ENOMEM;
+		run->told = t;
+		t = &t[run->ntold++];
+		*t = (struct told){0};
+		(void)str_copy(t->log, sizeof t->log, log);
+	}
+	if (size >= t->size) {
+		free(t->note);
+		t->note = strdup(note);
+		t->size = size;
+	}
+	return t->note ? 0 : -ENOMEM;
+}
+
+static int listen_one(struct run *run, const void *data, size_t len)
+{
+	json_auto_t *o = NULL;
+	const char *log, *note;
+	struct checkpoint c;
+	struct note n;
+	json_t *body;
+	int r = 0;
+
+	if (msg_json_parse(data, len, &o, NULL) < 0)
+		return 0;
+	note = json_string_value(json_object_get(o, "class"));
+	if (!note || strcmp(note, "log.checkpoint") != 0)
+		return 0;
+	body = json_object_get(o, "body");
+	log = json_string_value(json_object_get(body, "log"));
+	note = json_string_value(json_object_get(body, "note"));
+	if (!log || strlen(log) > NAME_MAX_LEN || !note ||
+	    note_parse(note, strlen(note), &n, NULL) < 0)
+		return 0;
+	if (checkpoint_parse(n.text, n.text_len, &c, NULL) == 0)
+		r = tell(run, log, c.size, note);
+	note_done(&n);
+	return r;
+}
+
+static int hear_record(void *arg, uint64_t seq, const void *data, size_t len)
+{
+	static const char word[] = "\"class\":\"log.checkpoint\"";
+	struct listening *l = arg;
+	int r;
+
+	if (memmem(data, len, word, sizeof word - 1) && (r = listen_one(l->run, data, len)) < 0)
+		return r;
+	return log_ranges_sink.record(&l->to, seq, data, len);
+}
+
+/* ---- the answer ---- */
+
+static json_t *result_json(const struct run *run, const char *log, const struct ranges_result *r)
+{
+	json_t *ranges = json_array(), *findings = json_array();
+	char root[DIGEST_HEX_LEN + 1];
+
+	for (size_t i = 0; i < r->nranges; i++)
+		(void)json_array_append_new(ranges,
+		    json_pack("{s:I, s:I, s:s}", "from", (json_int_t)r->ranges[i].from, "to",
+		        (json_int_t)r->ranges[i].to, "state", range_word(r->ranges[i].state)));
+	for (size_t i = 0; i < r->nfindings; i++)
+		(void)json_array_append_new(findings,
+		    json_pack("{s:s, s:I, s:I, s:s}", "word", verdict_word(r->findings[i].verdict),
+		        "from", (json_int_t)r->findings[i].from, "to",
+		        (json_int_t)r->findings[i].to, "text", r->findings[i].text));
+	hex_encode(root, r->root, DIGEST_LEN);
+	return json_pack(
+	    "{s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:b, s:o, s:o, s:I}",
+	    "log", log, "source", audit_log_where(run->source), "verdict", verdict_word(r->verdict),
+	    "exit", code_of(run, r->verdict), "records", (json_int_t)r->records, "sealed",
+	    (json_int_t)r->sealed, "witnessed", (json_int_t)r->witnessed, "checkpoints",
+	    (json_int_t)r->checkpoints, "epoch", (json_int_t)r->epochs, "newest", r->newest, "root",
+	    r->sealed ? root : "", "keys", run->keys.from ? run->keys.from : "", "keys_told",
+	    run->keys.told, "ranges", ranges, "findings", findings, "more_findings",
+	    (json_int_t)r->more_findings);
+}
+
+static void result_text(const struct run *run, const char *log, const struct ranges_result *r)
+{
+	char text[128];
+
+	(void)printf("log %s: %s\n", log, verdict_word(r->verdict));
+	for (size_t i = 0; i < r->nranges; i++) {
+		(void)snprintf(text, sizeof text, "%llu to %llu", LLU(r->ranges[i].from),
+		    LLU(r->ranges[i].to));
+		(void)printf("  %-24s %s\n", text, range_word(r->ranges[i].state));
+	}
+	for (size_t i = 0; i < r->nfindings; i++) {
+		(void)printf(
+		    "  %s: %s\n", verdict_word(r->findings[i].verdict), r->findings[i].text);
+	}
+	if (r->more_findings)
+		(void)printf("  and %zu more\n", r->more_findings);
+	if (r->records)
+		(void)printf("  newest record %s, epoch %llu, %llu checkpoints\n", r->newest,
+		    LLU(r->epochs), LLU(r->checkpoints));
+	(void)run;
+}
+
+static int keep(struct run *run, const struct ranges_result *r)
+{
+	if (run->keep_fd < 0 || !r->note || r->verdict > VERDICT_TAIL)
+		return EXIT_OK;
+	return audit_put(run->keep_fd, ctl_opt(run->c, "keep"), r->note, r->note_len);
+}
+
+static void answer(struct run *run, const char *log, const struct ranges_result *r)
+{
+	if (r->verdict >= run->worst) {
+		run->worst = r->verdict;
+		run->code = code_of(run, r->verdict);
+	}
+	if (run->results)
+		(void)json_array_append_new(run->results, result_json(run, log, r));
+	else
+		result_text(run, log, r);
+}
+
+/* ---- one log ---- */
+
+/* The host's log holds this log's checkpoints, and nobody can take one out of it. */
+static const char *anchor_of(struct run *run, const char *log)
+{
+	for (size_t i = 0; i < run->ntold; i++)
+		if (strcmp(run->told[i].log, log) == 0) {
+			run->told[i].met = true;
+			return run->told[i].note;
+		}
+	return NULL;
+}
+
+static int new_ranges(struct run *run, const char *log, struct ranges **ret)
+{
+	const char *told = run->whole ? anchor_of(run, log) : NULL;
+	struct ranges_keys keys;
+	struct err e = ERR_INIT;
+
+	if (ranges_keys(run->keys.key, run->keys.n, log, &keys, &e) < 0)
+		return ctl_fail(EXIT_USAGE, "%s", err_text(&e));
+	if (told && ranges_new(log, &keys, told, strlen(told), ret, NULL) == 0)
+		return EXIT_OK;
+	if (ranges_new(log, &keys, run->anchor.len ? run->anchor.data : NULL, run->anchor.len, ret,
+	        &e) < 0)
+		return ctl_fail(EXIT_SIGNATURE, "log %s: %s", log, err_text(&e));
+	return EXIT_OK;
+}
+
+static int verify_one(const char *log, void *arg)
+{
+	struct run *run = arg;
+	struct listening l = {.run = run};
+	cleanup_ranges struct ranges *v = NULL;
+	struct log_sink sink = log_ranges_sink;
+	struct ranges_result result;
+	bool complete;
+	int code;
+
+	if ((code = new_ranges(run, log, &v)) != EXIT_OK)
+		return code;
+	l.to.ranges = v;
+	if (run->whole && strcmp(log, LOG_HOST) == 0)
+		sink.record = hear_record;
+	if ((code = audit_log_feed(run->source, log, &sink, &l, &complete)) != EXIT_OK)
+		return code;
+	ranges_end(v, l.to.head, complete);
+	ranges_result(v, &result);
+	answer(run, log, &result);
+	return keep(run, &result);
+}
+
+/* Logs that the host's log names and that are not there. */
+static int dropped(struct run *run)
+{
+	for (size_t i = 0; i < run->ntold; i++) {
+		char text[160], name[64];
+
+		if (run->told[i].met)
+			continue;
+		str_escape(name, sizeof name, run->told[i].log, strlen(run->told[i].log));
+		(void)snprintf(text, sizeof text, "the host's log tells of %llu records of it",
+		    LLU(run->told[i].size));
+		if (run->results)
+			(void)json_array_append_new(run->results,
+			    json_pack("{s:s, s:s, s:i, s:s}", "log", run->told[i].log, "verdict",
+			        "dropped", "exit", EXIT_DROPPED, "text", text));
+		else
+			(void)printf("log %s: dropped\n  %s\n", name, text);
+		if (run->worst < VERDICT_BROKEN)
+			run->code = EXIT_DROPPED;
+	}
+	return run->code;
+}
+
+static int load_anchor(struct run *run)
+{
+	const char *path = ctl_opt(run->c, "from-checkpoint");
+	struct err e = ERR_INIT;
+
+	buf_init(&run->anchor, NOTE_MAX);
+	if (path && fd_read_file(AT_FDCWD, path, NOTE_MAX, &run->anchor, &e) < 0)
+		return ctl_fail(EXIT_USAGE, "%s: %s", path, err_text(&e));
+	return !path || run->anchor.len ? EXIT_OK : ctl_fail(EXIT_USAGE, "%s: it is empty", path);
+}
+
+static int verify_all(struct run *run)
+{
+	const char *log = ctl_opt(run->c, "log");
+	int code;
+
+	run->whole = !log && !ctl_opt(run->c, "file");
+	if (run->whole && (run->anchor.len || ctl_opt(run->c, "keep")))
+		return ctl_fail(EXIT_USAGE, "a checkpoint is of one log: say --log NAME");
+	code = log && !ctl_opt(run->c, "file") ? verify_one(log, run)
+	                                       : audit_log_list(run->source, verify_one, run);
+	if (code != EXIT_OK)
+		return code;
+	if (run->whole)
+		(void)dropped(run);
+	if (run->results)
+		(void)ctl_json(run->results);
+	else if (run->keys.told)
+		(void)puts(
+		    "The keys are those that this Postern tells. Keep them elsewhere (postern "
+		    "audit keys), and give them with --keys.");
+	return run->code;
+}
+
+/* Records without seals, one a line of JSON. */
+static int verify_lines(struct ctl *c, const char *path)
+{
+	cleanup_audit struct audit_source *source = NULL;
+	struct verify v;
+	int code = audit_open(c, path, false, &source);
+
+	if (code != EXIT_OK || (code = audit_prove(source, &v)) != EXIT_OK)
+		return code;
+	if (c->json)
+		(void)printf("{\"source\": \"lines\", \"records\": %llu}\n", LLU(v.seq));
+	else
+		(void)printf("unbroken: %llu records, chained only\n", LLU(v.seq));
+	return ctl_opt(c, "chain")
+	           ? EXIT_OK
+	           : ctl_fail(EXIT_UNSEALED, "nothing in such a file is sealed: export "
+	                                     "with --log NAME");
+}
+
+static bool is_bundle(const char *path)
+{
+	char head[EXPORT_MAGIC_LEN];
+	FILE *f = fopen(path, "re");
+	size_t n;
+
+	if (!f)
+		return true; /* and will be said */
+	n = fread(head, 1, sizeof head, f);
+	(void)fclose(f);
+	return n == sizeof head && memcmp(head, EXPORT_MAGIC, sizeof head) == 0;
+}
+
+int ctl_audit_verify(struct ctl *c)
+{
+	const char *file = ctl_opt(c, "file");
+	struct run *run = calloc(1, sizeof *run);
+	int code;
+
+	if (!run)
+		return ctl_fail(EXIT_FAILED, "no memory");
+	if (file && !is_bundle(file)) {
+		free(run);
+		return verify_lines(c, file);
+	}
+	run->c = c;
+	run->code = EXIT_OK;
+	run->keep_fd = -1;
+	run->chain = ctl_opt(c, "chain") != NULL;
+	run->results = c->json ? json_array() : NULL;
+	/* files first: whoever reads the core's store is not root any more */
+	if ((code = load_anchor(run)) == EXIT_OK &&
+	    (code = audit_keys_load(c, &run->keys)) == EXIT_OK &&
+	    (code = audit_create(ctl_opt(c, "keep"), &run->keep_fd)) == EXIT_OK &&
+	    (code = audit_log_open(c, &run->source)) == EXIT_OK &&
+	    (code = audit_keys_ask(run->source, &run->keys)) == EXIT_OK)
+		code = verify_all(run);
+	buf_done(&run->anchor);
+	util_close(&run->keep_fd);
+	audit_log_close(run->source);
+	json_decref(run->results);
+	for (size_t i = 0; i < run->ntold; i++)
+		free(run->told[i].note);
+	free(run->told);
+	free(run);
+	return code;
+}

@@ -1,0 +1,416 @@
+"""Transparency logs once more, in Python, sharing no code with Postern: RFC 6962 trees and proofs, C2SP signed notes and
+checkpoints, epochs, bundles, and a verifier that is as slow as it is simple.
+
+Written from the specifications: RFC 6962 section 2.1, c2sp.org/signed-note, tlog-checkpoint, tlog-cosignature, tlog-proof,
+and the comments of creds/sealer.h and broker/audit/export_file.h. Ed25519 is python3-cryptography's, or openssl's.
+"""
+import base64, hashlib, hmac, os, struct, subprocess, tempfile
+
+try:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+    HAVE = True
+except ImportError:
+    HAVE = False
+
+MAGIC = b"postern log bundle 1\n"
+DASH = "\u2014"
+
+
+def sha(b):
+    return hashlib.sha256(b).digest()
+
+
+# ---- Ed25519 ----
+
+def _openssl(args, data, **files):
+    with tempfile.TemporaryDirectory() as d:
+        for name, content in files.items():
+            with open(os.path.join(d, name), "wb") as f:
+                f.write(content)
+        with open(os.path.join(d, "data"), "wb") as f:
+            f.write(data)
+        return subprocess.run(["openssl", *args], cwd=d, capture_output=True)
+
+
+def _pem(kind, der):
+    body = base64.encodebytes(der).decode()
+    return f"-----BEGIN {kind} KEY-----\n{body}-----END {kind} KEY-----\n".encode()
+
+
+def _private(seed):
+    return _pem("PRIVATE", bytes.fromhex("302e020100300506032b657004220420") + seed)
+
+
+def public(seed):
+    if HAVE:
+        return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return _openssl(["pkey", "-in", "k", "-pubout", "-outform", "DER"], b"", k=_private(seed)).stdout[-32:]
+
+
+def sign(seed, data):
+    if HAVE:
+        return Ed25519PrivateKey.from_private_bytes(seed).sign(data)
+    return _openssl(["pkeyutl", "-sign", "-inkey", "k", "-rawin", "-in", "data"], data, k=_private(seed)).stdout
+
+
+def verify(key, sig, data):
+    if HAVE:
+        try:
+            Ed25519PublicKey.from_public_bytes(key).verify(sig, data)
+            return True
+        except (InvalidSignature, ValueError):
+            return False
+    der = bytes.fromhex("302a300506032b6570032100") + key
+    r = _openssl(["pkeyutl", "-verify", "-pubin", "-inkey", "k", "-rawin", "-in", "data", "-sigfile", "s"], data,
+                 k=_pem("PUBLIC", der), s=sig)
+    return r.returncode == 0
+
+
+# ---- trees: RFC 6962 section 2.1 as it is written there ----
+
+def leaf(data):
+    return sha(b"\x00" + data)
+
+
+def _k(n):
+    return 1 << (n - 1).bit_length() - 1
+
+
+def root(leaves):
+    if not leaves:
+        return sha(b"")
+    if len(leaves) == 1:
+        return leaves[0]
+    k = _k(len(leaves))
+    return sha(b"\x01" + root(leaves[:k]) + root(leaves[k:]))
+
+
+def path(m, leaves):
+    n = len(leaves)
+    if n == 1:
+        return []
+    k = _k(n)
+    return path(m, leaves[:k]) + [root(leaves[k:])] if m < k else path(m - k, leaves[k:]) + [root(leaves[:k])]
+
+
+def subproof(m, leaves, whole=True):
+    n = len(leaves)
+    if m == n:
+        return [] if whole else [root(leaves)]
+    k = _k(n)
+    if m <= k:
+        return subproof(m, leaves[:k], whole) + [root(leaves[k:])]
+    return subproof(m - k, leaves[k:], False) + [root(leaves[:k])]
+
+
+def root_from_path(m, n, h, proof):
+    """The root that an inclusion proof leads to, or None if it has not the right length."""
+    if n == 1:
+        return h if not proof else None
+    if not proof:
+        return None
+    k = _k(n)
+    if m < k:
+        below = root_from_path(m, k, h, proof[:-1])
+        return below and sha(b"\x01" + below + proof[-1])
+    below = root_from_path(m - k, n - k, h, proof[:-1])
+    return below and sha(b"\x01" + proof[-1] + below)
+
+
+def roots_from_subproof(m, n, proof, old, whole=True):
+    """(old root, new root) that a consistency proof leads to, or None."""
+    if m == n:
+        if whole:
+            return (old, old) if not proof else None
+        return (proof[0], proof[0]) if len(proof) == 1 else None
+    if not proof:
+        return None
+    k = _k(n)
+    if m <= k:
+        below = roots_from_subproof(m, k, proof[:-1], old, whole)
+        return below and (below[0], sha(b"\x01" + below[1] + proof[-1]))
+    below = roots_from_subproof(m - k, n - k, proof[:-1], old, False)
+    return below and (sha(b"\x01" + proof[-1] + below[0]), sha(b"\x01" + proof[-1] + below[1]))
+
+
+# ---- signed notes ----
+
+def key_id(name, kind, key):
+    return sha(name.encode() + b"\n" + bytes([kind]) + key)[:4]
+
+
+def vkey(name, key, kind=1):
+    return f"{name}+{key_id(name, kind, key).hex()}+{base64.b64encode(bytes([kind]) + key).decode()}"
+
+
+def parse_vkey(text):
+    name, kid, rest = text.split("+", 2)
+    raw = base64.b64decode(rest, validate=True)
+    assert len(raw) == 33 and kid == key_id(name, raw[0], raw[1:]).hex(), text
+    return name, raw[0], raw[1:]
+
+
+def signature(name, seed, text):
+    raw = key_id(name, 1, public(seed)) + sign(seed, text.encode())
+    return f"{DASH} {name} {base64.b64encode(raw).decode()}\n"
+
+
+def cosignature(name, seed, text, when):
+    body = f"cosignature/v1\ntime {when}\n{text}".encode()
+    raw = key_id(name, 4, public(seed)) + struct.pack(">Q", when) + sign(seed, body)
+    return f"{DASH} {name} {base64.b64encode(raw).decode()}\n"
+
+
+def parse_note(data):
+    """(text, [(name, id, signature)])"""
+    text = data.decode() if isinstance(data, bytes) else data
+    body, sigs = text.rsplit("\n\n", 1)
+    out = []
+    assert sigs.endswith("\n")
+    for line in sigs[:-1].split("\n"):
+        dash, name, b64 = line.split(" ")
+        assert dash == DASH
+        raw = base64.b64decode(b64, validate=True)
+        out.append((name, raw[:4], raw[4:]))
+    return body + "\n", out
+
+
+def signed_by(data, name, key, kind=1):
+    text, sigs = parse_note(data)
+    ok = False
+    for n, kid, sig in sigs:
+        if n != name or kid != key_id(name, kind, key):
+            continue
+        if kind == 4:
+            when, = struct.unpack(">Q", sig[:8])
+            good = verify(key, sig[8:], f"cosignature/v1\ntime {when}\n{text}".encode())
+        else:
+            good = verify(key, sig, text.encode())
+        if not good:
+            raise ValueError("a signature by this key does not hold")
+        ok = True
+    return ok
+
+
+def checkpoint_text(origin, size, r):
+    return f"{origin}\n{size}\n{base64.b64encode(r).decode()}\n"
+
+
+def parse_checkpoint(text):
+    origin, size, r, end = text.split("\n")
+    assert end == "" and str(int(size)) == size
+    return origin, int(size), base64.b64decode(r, validate=True)
+
+
+# ---- keys that ratchet: creds/sealer.h ----
+
+def hkdf(seed, info):
+    prk = hmac.new(b"\0" * 32, seed, hashlib.sha256).digest()
+    return hmac.new(prk, info + b"\x01", hashlib.sha256).digest()
+
+
+class Sealer:
+    """What the signer's sealer does, without its refusals: a thief has one like this."""
+
+    def __init__(self, origin, log_seed=None, epoch_seed=None, epoch=0, first=None):
+        self.origin, self.log_seed, self.seed, self.epoch = origin, log_seed or os.urandom(32), epoch_seed or os.urandom(32), epoch
+        self.first = first or public(self.sign_seed())
+
+    @classmethod
+    def steal(cls, state_file):
+        """From seal.state, as the thief of a running host would have it."""
+        with open(state_file, "rb") as f:
+            image = f.read()
+        best = None
+        for at in range(0, len(image), len(image) // 2):
+            slot = image[at:at + len(image) // 2]
+            if slot[:8] != b"POSTSEAL" or sha(slot[:-32]) != slot[-32:]:
+                continue
+            version, counter, epoch = struct.unpack(">IQQ", slot[8:28])
+            n, = struct.unpack(">I", slot[124:128])
+            if best is None or counter > best[0]:
+                best = counter, cls(slot[128:128 + n].decode(), slot[28:60], slot[60:92], epoch, slot[92:124])
+        return best[1]
+
+    def sign_seed(self):
+        return hkdf(self.seed, b"postern sign")
+
+    def log_origin(self, log):
+        return self.origin if log == "host" else f"{self.origin}/t/{log}"
+
+    def both(self, log, text):
+        return (text + "\n" + signature(self.log_origin(log), self.log_seed, text) +
+                signature(f"{self.origin}/epoch/{self.epoch}", self.sign_seed(), text)).encode()
+
+    def seal(self, log, leaves):
+        return self.both(log, checkpoint_text(self.log_origin(log), len(leaves), root(leaves)))
+
+    def next_key(self):
+        return public(hkdf(hkdf(self.seed, b"postern ratchet"), b"postern sign"))
+
+    def epoch_note(self, log, leaves):
+        e = self.epoch + 1
+        return self.both(log, f"postern.log/epoch/v1\n{self.log_origin(log)}\n{e}\n" +
+                         vkey(f"{self.origin}/epoch/{e}", self.next_key()) +
+                         f"\n{len(leaves)}\n{base64.b64encode(root(leaves)).decode()}\n")
+
+    def turn(self):
+        self.seed = hkdf(self.seed, b"postern ratchet")
+        self.epoch += 1
+
+    def copy(self):
+        return Sealer(self.origin, self.log_seed, self.seed, self.epoch, self.first)
+
+    def keys(self, log):
+        return [vkey(self.log_origin(log), public(self.log_seed)), vkey(f"{self.origin}/epoch/0", self.first)]
+
+
+# ---- bundles ----
+
+class Bundle:
+    """One log with its seals: host_epochs and epochs are notes in order; records {seq: bytes}; checkpoints [(size, note)]."""
+
+    def __init__(self, log="demo", head=None):
+        self.log, self.head = log, head
+        self.host_epochs, self.epochs, self.records, self.checkpoints = [], [], {}, []
+
+    def copy(self):
+        b = Bundle(self.log, self.head)
+        b.host_epochs, b.epochs = list(self.host_epochs), list(self.epochs)
+        b.records, b.checkpoints = dict(self.records), list(self.checkpoints)
+        return b
+
+    def leaves(self, n=None):
+        return [leaf(self.records[s]) for s in sorted(self.records)][:n]
+
+    def dump(self):
+        out = bytearray(MAGIC)
+
+        def item(kind, data):
+            out.extend(kind + struct.pack(">I", len(data)) + data)
+        name = self.log.encode()
+        head = max(self.records, default=0) if self.head is None else self.head
+        item(b"H", struct.pack(">I", len(name)) + name + struct.pack(">Q", head))
+        for n in self.host_epochs:
+            item(b"E", n)
+        for n in self.epochs:
+            item(b"e", n)
+        parts = [(s, 0, s, d) for s, d in self.records.items()] + [(s, 1, i, n) for i, (s, n) in enumerate(self.checkpoints)]
+        for number, kind, _, data in sorted(parts, key=lambda p: p[:3]):
+            item(b"C" if kind else b"R", struct.pack(">Q", number) + data)
+        end = struct.pack(">QQQ", len(self.records), len(self.checkpoints), len(self.host_epochs) + len(self.epochs))
+        item(b"Z", end + sha(bytes(out)))
+        return bytes(out)
+
+    @classmethod
+    def load(cls, data):
+        assert data.startswith(MAGIC)
+        at, b, end = len(MAGIC), cls(), False
+        while at < len(data):
+            assert not end
+            kind, (n,) = data[at:at + 1], struct.unpack(">I", data[at + 1:at + 5])
+            body = data[at + 5:at + 5 + n]
+            assert len(body) == n
+            if kind == b"H":
+                ln, = struct.unpack(">I", body[:4])
+                b.log, b.head = body[4:4 + ln].decode(), struct.unpack(">Q", body[4 + ln:])[0]
+            elif kind == b"E":
+                b.host_epochs.append(body)
+            elif kind == b"e":
+                b.epochs.append(body)
+            elif kind in b"RC":
+                number, = struct.unpack(">Q", body[:8])
+                if kind == b"R":
+                    b.records[number] = body[8:]
+                else:
+                    b.checkpoints.append((number, body[8:]))
+            else:
+                assert kind == b"Z" and body[24:] == sha(data[:at])
+                end = True
+            at += 5 + n
+        assert end
+        return b
+
+
+def check(b, keys, anchor=None):
+    """Raises unless every record is sealed: the definition, without any attempt to say what is wrong where."""
+    known = [parse_vkey(k) for k in keys]
+    first = next(k for n, t, k in known if n.endswith("/epoch/0"))
+    host = next(n for n, t, k in known if n.endswith("/epoch/0"))[:-len("/epoch/0")]
+    origin = host if b.log == "host" else f"{host}/t/{b.log}"
+    log_key = next(k for n, t, k in known if n in (origin, host))
+    n = len(b.records)
+    assert n, "nothing"
+    assert sorted(b.records) == list(range(1, n + 1)), "records are missing"
+    leaves = b.leaves()
+
+    def turns(notes, name):
+        for note in notes:
+            text, _ = parse_note(note)
+            _, o, e, key, size, r, _ = text.split("\n")
+            assert o == name and signed_by(note, name, log_key)
+            assert signed_by(note, f"{host}/epoch/{int(e) - 1}", epoch_keys[int(e) - 1])
+            yield int(e), parse_vkey(key)[2], int(size), base64.b64decode(r)
+    epoch_keys = [first]
+    host_turns = []
+    for e, key, size, r in turns(b.host_epochs, host):
+        assert e == len(epoch_keys)
+        epoch_keys.append(key)
+        host_turns.append((e, size, r))
+    own = host_turns if b.log == "host" else [(e, s, r) for e, k, s, r in turns(b.epochs, origin) if k == epoch_keys[e]]
+    for e, size, r in own:
+        assert root(leaves[:size]) == r and size <= n
+    begins = {e: s for e, s, r in own}
+    assert sorted(begins) == list(range(len(epoch_keys) - len(own), len(epoch_keys))), "epochs are missing"
+    sealed = 0
+    for size, note in b.checkpoints:
+        o, s, r = parse_checkpoint(parse_note(note)[0])
+        assert o == origin and s == size and signed_by(note, origin, log_key)
+        by = [e for e in range(len(epoch_keys)) if signed_by(note, f"{host}/epoch/{e}", epoch_keys[e])]
+        assert all(e >= len(epoch_keys) - 1 - len(own) for e in by), "epochs are missing"
+        assert by and all(begins.get(e, 0) <= s <= begins.get(e + 1, s) for e in by), "out of its epoch"
+        assert s <= n and root(leaves[:s]) == r
+        sealed = max(sealed, s)
+    if anchor:
+        o, s, r = parse_checkpoint(parse_note(anchor)[0])
+        assert o == origin and s <= n and root(leaves[:s]) == r
+    assert sealed == n, "a tail"
+
+
+# ---- proofs ----
+
+def parse_proof(data):
+    """{"index" or "old", "hashes", "note"}"""
+    lines, note = data.decode().split("\n\n", 1)
+    lines = lines.split("\n")
+    if lines[0] == "c2sp.org/tlog-proof@v1":
+        lines.pop(0)
+        if lines[0].startswith("extra "):
+            lines.pop(0)
+    word, number = lines[0].split(" ")
+    assert word in ("index", "old")
+    return {word: int(number), "hashes": [base64.b64decode(x, validate=True) for x in lines[1:]], "note": note.encode()}
+
+
+def format_proof(leaves, note, index=None, old=None):
+    head = f"c2sp.org/tlog-proof@v1\nindex {index}\n" if old is None else f"old {old}\n"
+    hashes = path(index, leaves) if old is None else subproof(old, leaves)
+    return (head + "".join(base64.b64encode(h).decode() + "\n" for h in hashes) + "\n").encode() + note
+
+
+def check_inclusion(data, record, key):
+    p = parse_proof(data)
+    o, size, r = parse_checkpoint(parse_note(p["note"])[0])
+    name, kind, k = parse_vkey(key)
+    return name == o and signed_by(p["note"], o, k) and root_from_path(p["index"], size, leaf(record), p["hashes"]) == r
+
+
+def check_consistency(data, old_note, key):
+    p = parse_proof(data)
+    o, size, r = parse_checkpoint(parse_note(p["note"])[0])
+    oo, osize, oroot = parse_checkpoint(parse_note(old_note)[0])
+    name, kind, k = parse_vkey(key)
+    return (name == o == oo and osize == p["old"] and signed_by(p["note"], o, k) and signed_by(old_note, o, k) and
+            roots_from_subproof(osize, size, p["hashes"], oroot) == (oroot, r))
