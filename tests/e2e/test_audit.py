@@ -196,7 +196,7 @@ def root_reads_the_files_as_their_owner_only(p):
     data, gid = data_file(p), os.stat(data_file(p)).st_gid
     uid = os.stat(data).st_uid
     try:
-        assert p.postern("audit", "verify", "--offline").code == 0
+        assert p.postern("audit", "verify", "--offline", "--chain").code == 0
         os.chown(data, 0, 0)  # what only root could read, is not read
         r = p.postern("audit", "verify", "--offline")
         assert r.code == UNREADABLE, r
