@@ -24,6 +24,7 @@
 struct audit_log {
 	struct audit_origin from;
 	const char *asked; /* the log of the pages that are asked for */
+	uint64_t upto;     /* its size at the first question: what comes later is another time's */
 };
 
 int audit_log_open(struct ctl *c, struct audit_log **ret)
@@ -166,6 +167,8 @@ static int ask_records(void *source, uint64_t from, log_part_fn fn, void *arg)
 		r = -EPROTO;
 	json_array_foreach(r == 0 ? msg_obj(&m, "records") : NULL, i, one)
 	{
+		if (from + i > l->upto)
+			break;
 		buf_reset(&b);
 		if ((r = msg_json_decode(one, &b)) < 0 ||
 		    (r = fn(from + i, b.data, b.len, arg)) != 0)
@@ -177,7 +180,7 @@ static int ask_records(void *source, uint64_t from, log_part_fn fn, void *arg)
 
 /* Each blob: u64 number, note. */
 static int ask_notes(struct audit_log *l, const char *log, const char *kind, uint64_t from,
-    log_part_fn fn, void *arg)
+    uint64_t upto, log_part_fn fn, void *arg)
 {
 	struct msg m = MSG_INIT;
 	cleanup_buf struct buf b;
@@ -201,7 +204,9 @@ static int ask_notes(struct audit_log *l, const char *log, const char *kind, uin
 		if ((r = msg_json_decode(one, &b)) < 0)
 			break;
 		reader_init(&in, b.data, b.len);
-		if ((r = reader_u64(&in, &number)) < 0 || (r = fn(number, in.p, in.left, arg)) != 0)
+		if ((r = reader_u64(&in, &number)) == 0 && number > upto)
+			break;
+		if (r < 0 || (r = fn(number, in.p, in.left, arg)) != 0)
 			break;
 	}
 	msg_done(&m);
@@ -212,14 +217,14 @@ static int ask_checkpoints(void *source, uint64_t from, log_part_fn fn, void *ar
 {
 	struct audit_log *l = source;
 
-	return ask_notes(l, l->asked, "checkpoint", from, fn, arg);
+	return ask_notes(l, l->asked, "checkpoint", from, l->upto, fn, arg);
 }
 
 static int ask_epochs(void *source, bool host, uint64_t from, log_part_fn fn, void *arg)
 {
 	struct audit_log *l = source;
 
-	return ask_notes(l, host ? LOG_HOST : l->asked, "epoch", from, fn, arg);
+	return ask_notes(l, host ? LOG_HOST : l->asked, "epoch", from, UINT64_MAX, fn, arg);
 }
 
 /* How many records there are now: the page that has none says so. */
@@ -238,13 +243,12 @@ static int ask_size(struct audit_log *l, uint64_t *ret)
 static int feed_asked(struct audit_log *l, const char *name, const struct log_sink *sink, void *arg)
 {
 	static const struct log_parts parts = {ask_records, ask_checkpoints, ask_epochs};
-	uint64_t size = 0;
 	int r;
 
 	l->asked = name;
-	if ((r = ask_size(l, &size)) != EXIT_OK)
+	if ((r = ask_size(l, &l->upto)) != EXIT_OK)
 		return r;
-	r = log_feed(&parts, l, name, size, sink, arg);
+	r = log_feed(&parts, l, name, l->upto, sink, arg);
 	if (r == -EREMOTEIO)
 		return EXIT_FAILED; /* said */
 	return r < 0 ? ctl_fail(EXIT_UNREADABLE, "%s: %s", l->from.where, strerror(-r)) : EXIT_OK;

@@ -4,7 +4,7 @@ import os, sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
-import hashlib, json, os, re, time
+import hashlib, json, os, re, threading, time
 
 from postern import Postern, close_all, in_sequence, run, until
 from tap import main, rule
@@ -188,6 +188,27 @@ def a_changed_byte_makes_verification_fail(p):
     assert f"record {seq}" in r.error + r.text or f"record {seq + 1}" in r.error + r.text, (seq, r)
     r = flip(p, b"flip-me-plaese", b"flip-me-please")
     assert r.code == 0, r
+
+
+@rule
+def a_log_that_grows_meanwhile_is_whole(p):
+    stop = threading.Event()
+
+    def busy():
+        while not stop.is_set():
+            p.ssh("true")
+
+    threads = [threading.Thread(target=busy) for _ in range(2)]
+    for t in threads:
+        t.start()
+    try:
+        for _ in range(12):
+            r = p.postern("audit", "verify", "--chain")
+            assert r.code == 0, r
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
 
 
 @rule
