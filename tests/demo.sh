@@ -168,23 +168,25 @@ p session list | shown
 id=$(p session list --tenant other --json | sed -n 's/.*"id": "\([^"]*\)".*/\1/p' | head -n 1)
 run "$postern" --state "$state" session kill "$id" --reason "the demo is over"
 
-title "The log: every decision, chained"
-p audit verify | shown
-note "stop:"
+title "The log: every decision, chained and sealed; one log for each tenant"
+note "the keys that an auditor keeps, and what they prove now:"
+p audit keys >"$dir/keys"
+p audit verify --keys "$dir/keys" | shown
+note "stopped, from its files:"
 kill -TERM "$up"
 status=0
 wait "$up" || status=$?
 up=
 [ "$status" = 0 ] || die "it ended with status $status"
-p audit verify --chain | head -n 1 | shown
+p audit verify --log demo --keys "$dir/keys" | shown
 note "now one byte of one stored record is changed on the disk:"
 # A file of LMDB keeps old copies of pages; the byte that counts is the one whose change is noticed.
 broken=
-for at in $(grep -abo 'alice@demo' "$state/core/data.mdb" | cut -d: -f1 | sort -rn); do
-	printf 'A' | dd of="$state/core/data.mdb" bs=1 seek="$at" conv=notrunc 2>/dev/null
-	p audit verify --chain >"$dir/out" 2>&1 || broken=$?
-	[ -z "$broken" ] || break
-	printf 'a' | dd of="$state/core/data.mdb" bs=1 seek="$at" conv=notrunc 2>/dev/null
+for at in $(grep -abo 'id; hostname; pwd' "$state/core/data.mdb" | cut -d: -f1 | sort -rn); do
+	printf 'I' | dd of="$state/core/data.mdb" bs=1 seek="$at" conv=notrunc 2>/dev/null
+	p audit verify --log demo --keys "$dir/keys" >"$dir/out" 2>&1 || broken=$?
+	[ "$broken" != 4 ] || break
+	printf 'i' | dd of="$state/core/data.mdb" bs=1 seek="$at" conv=notrunc 2>/dev/null
 done
 shown <"$dir/out"
 [ "$broken" = 4 ] || die "a changed byte was not noticed"
