@@ -38,9 +38,10 @@ enum msg_role {
 	MSG_LISTENER = 1u << 4,
 	MSG_WORKER = 1u << 5,
 	MSG_LEASE = 1u << 6,
-	MSG_CTL = 1u << 7, /* an operator's `postern` command */
-	MSG_PAM = 1u << 8, /* pam_postern.so inside sshd's privileged process */
-	MSG_RUN = 1u << 9, /* postern-run, started by sshd's ForceCommand */
+	MSG_CTL = 1u << 7,     /* an operator's `postern` command */
+	MSG_PAM = 1u << 8,     /* pam_postern.so inside sshd's privileged process */
+	MSG_RUN = 1u << 9,     /* postern-run, started by sshd's ForceCommand */
+	MSG_EXPORT = 1u << 10, /* sinks and witnesses */
 };
 
 /* When. The receiver sets the phase of a channel as its state changes. */

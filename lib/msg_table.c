@@ -17,6 +17,8 @@
 #define CHANNEL {"channel", MSG_INT, INT32_MAX, false}
 #define REASON  {"reason", MSG_STRING, 512, false}
 #define RECORD  {"record", MSG_INT, INT64_MAX, true}
+#define LOG     {"log", MSG_STRING, NAME_MAX_LEN, false}
+#define SINK    {"sink", MSG_NAME, NAME_MAX_LEN, false}
 
 /* What a channel asks to run: shared by the gateway's workers and by postern-run. */
 #define RUN_FIELDS \
@@ -29,9 +31,9 @@
 const struct msg_type msg_types[] = {
     /* ---- the supervisor and everybody it starts ---- */
     {"link", MSG_SUPERVISOR, MSG_CORE, LINKED, SMALL, 1, 1,
-        {{"role", MSG_STRING, 16, false}}}, /* spawn, signer, listener */
-    {"core.link", MSG_SUPERVISOR, MSG_SPAWN | MSG_SIGNER | MSG_LISTENER, LINKED, SMALL, 1, 1,
-        {{0}}},
+        {{"role", MSG_STRING, 16, false}}}, /* spawn, signer, listener, export */
+    {"core.link", MSG_SUPERVISOR, MSG_SPAWN | MSG_SIGNER | MSG_LISTENER | MSG_EXPORT, LINKED, SMALL,
+        1, 1, {{0}}},
     {"listen", MSG_SUPERVISOR, MSG_LISTENER | MSG_CORE, LINKED, SMALL, 1, 1,
         {{"kind", MSG_STRING, 8, false}}}, /* ssh to the listener; ctl, pam, run to the core */
     {"store.put", MSG_CORE, MSG_SUPERVISOR, LINKED, SMALL, 1, 1, {{"name", MSG_STRING, 64, false}}},
@@ -40,11 +42,11 @@ const struct msg_type msg_types[] = {
     {"store.restore", MSG_SUPERVISOR, MSG_CORE, LINKED, SMALL, 1, 1,
         {{"name", MSG_STRING, 64, false}}},
     {"store.done", MSG_SUPERVISOR, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},
-    {"ready", MSG_CORE | MSG_SPAWN | MSG_SIGNER | MSG_LISTENER, MSG_SUPERVISOR, LINKED, SMALL,
-        NO_FDS, {{0}}},
-    {"shutdown", MSG_SUPERVISOR, MSG_CORE | MSG_SPAWN | MSG_SIGNER | MSG_LISTENER, LINKED, SMALL,
-        NO_FDS, {{0}}},
-    {"reload", MSG_SUPERVISOR, MSG_CORE | MSG_LISTENER, LINKED, SMALL, NO_FDS, {{0}}},
+    {"ready", MSG_CORE | MSG_SPAWN | MSG_SIGNER | MSG_LISTENER | MSG_EXPORT, MSG_SUPERVISOR, LINKED,
+        SMALL, NO_FDS, {{0}}},
+    {"shutdown", MSG_SUPERVISOR, MSG_CORE | MSG_SPAWN | MSG_SIGNER | MSG_LISTENER | MSG_EXPORT,
+        LINKED, SMALL, NO_FDS, {{0}}},
+    {"reload", MSG_SUPERVISOR, MSG_CORE | MSG_LISTENER | MSG_EXPORT, LINKED, SMALL, NO_FDS, {{0}}},
     {"status.ask", MSG_CORE, MSG_SUPERVISOR, LINKED, SMALL, NO_FDS, {{0}}},
     {"status.tell", MSG_SUPERVISOR, MSG_CORE, LINKED, 16 * KIB, NO_FDS,
         {{"processes", MSG_OBJECTS, 64, false}}}, /* role, pid, uid, started_boot_ns, restarts */
@@ -173,6 +175,60 @@ const struct msg_type msg_types[] = {
         {{"epoch", MSG_INT, INT64_MAX, false}}},
     {"epoch.turned", MSG_SIGNER, MSG_CORE, LINKED, SMALL, NO_FDS,
         {{"epoch", MSG_INT, INT64_MAX, false}}},
+
+    /* ---- the exporter: sinks, witnesses, the archive (broker/export/export.h) ---- */
+    /* what there is now, at the start and when something has come (at most five times a second) */
+    {"export.grown", MSG_CORE, MSG_EXPORT, LINKED, MSG_MAX, NO_FDS,
+        {{"logs", MSG_OBJECTS, 1024, false}}}, /* log, size, checkpoint: size of the newest */
+    /* how far a sink has come in a log */
+    {"export.open", MSG_EXPORT, MSG_CORE, LINKED, SMALL, NO_FDS, {SINK, LOG}},
+    {"export.at", MSG_CORE, MSG_EXPORT, LINKED, SMALL, NO_FDS,
+        {SINK, LOG, {"seq", MSG_INT, INT64_MAX, false}, /* the last record it has; 0: none */
+            {"checkpoint", MSG_INT, INT64_MAX, false}}},
+    {"export.pull", MSG_EXPORT, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {SINK, LOG, {"from", MSG_INT, INT64_MAX, false}, {"max", MSG_INT, 1024, false}}},
+    {"export.batch", MSG_CORE, MSG_EXPORT, LINKED, MSG_MAX, NO_FDS,
+        {{"from", MSG_INT, INT64_MAX, false}, {"size", MSG_INT, INT64_MAX, false},
+            {"records", MSG_BLOBS, 1024, false},
+            {"private", MSG_BLOBS, 1024, true}}}, /* as ctl.page; for sinks that may have it */
+    {"export.notes", MSG_EXPORT, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {LOG, {"kind", MSG_STRING, 16, false}, /* checkpoint, epoch, break; from this number on */
+            {"from", MSG_INT, INT64_MAX, false}}},
+    {"export.notelist", MSG_CORE, MSG_EXPORT, LINKED, MSG_MAX, NO_FDS,
+        {{"notes", MSG_BLOBS, 1024, false}}}, /* each u64 number, note */
+    /* everything up to these is with the sink for good */
+    {"export.done", MSG_EXPORT, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {SINK, LOG, {"seq", MSG_INT, INT64_MAX, false}, {"checkpoint", MSG_INT, INT64_MAX, false}}},
+    /* this one record the sink will never take: recorded, and passed over */
+    {"export.skip", MSG_EXPORT, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {SINK, LOG, {"seq", MSG_INT, INT64_MAX, false}, REASON}},
+    /* sinks and witnesses: name, kind, state, reason, sent, since_s */
+    {"export.state", MSG_EXPORT, MSG_CORE, LINKED, 64 * KIB, NO_FDS,
+        {{"sinks", MSG_OBJECTS, 64, false}}},
+    {"export.refused", MSG_CORE, MSG_EXPORT, LINKED, SMALL, NO_FDS, {REASON}},
+    /* a consistency proof between two sizes; no hashes in it when old is 0 or the same */
+    {"witness.ask", MSG_EXPORT, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {LOG, {"old", MSG_INT, INT64_MAX, false}, {"size", MSG_INT, INT64_MAX, false}}},
+    {"witness.proof", MSG_CORE, MSG_EXPORT, LINKED, 16 * KIB, NO_FDS,
+        {{"proof", MSG_BLOBS, 63, false}, {"note", MSG_BYTES, 16 * KIB, false}}},
+    /* a cosignature line for the checkpoint of that size, as the witness gave it */
+    {"witness.signed", MSG_EXPORT, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {LOG, {"size", MSG_INT, INT64_MAX, false}, {"witness", MSG_STRING, 255, false},
+            {"line", MSG_BYTES, 1024, false}}},
+    /* the witness has seen more than we have, or something else: recorded, and told in status */
+    {"witness.conflict", MSG_EXPORT, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {LOG, {"size", MSG_INT, INT64_MAX, false}, /* that the witness has */
+            {"witness", MSG_STRING, 255, false}, REASON}},
+    /* records from .. to (a checkpoint's size) into a segment */
+    {"archive.cut", MSG_CORE, MSG_EXPORT, LINKED, SMALL, NO_FDS,
+        {LOG, {"from", MSG_INT, INT64_MAX, false}, {"to", MSG_INT, INT64_MAX, false},
+            {"edge", MSG_BYTES, 4096, true}}}, /* the tree before `from`, packed */
+    {"archive.written", MSG_EXPORT, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {LOG, {"from", MSG_INT, INT64_MAX, false}, {"to", MSG_INT, INT64_MAX, false},
+            {"file", MSG_STRING, 255, false}, {"bytes", MSG_INT, INT64_MAX, false},
+            {"digest", MSG_BYTES, 32, false}, /* SHA-256 of the file, read back */
+            {"root", MSG_BYTES, 32, false}}}, /* of the first `to` records, as verified */
+    {"archive.failed", MSG_EXPORT, MSG_CORE, LINKED, SMALL, NO_FDS, {LOG, REASON}},
 
     /* ---- a session's lease process ---- */
     {"lease.list", MSG_LEASE, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},
