@@ -150,7 +150,7 @@ static int finish(struct store *s, struct step *t, struct err *e)
 	if ((r = put_head(s, &t->head, e)) < 0 ||
 	    (r = store_del(s, STORE_HEADS, OLD_HEAD, strlen(OLD_HEAD), e)) < 0 ||
 	    (r = store_put(s, STORE_LOGS, key, sizeof key, row, sizeof row - 1, e)) < 0 ||
-	    (r = store_set_schema(s, 2, e)) < 0) {
+	    (r = store_set_schema(s, STORE_SCHEMA, e)) < 0) {
 		store_abort(s);
 		return r;
 	}
@@ -198,13 +198,30 @@ static int begin(struct store *s, struct step *t, struct err *e)
 	return verify_resume(&t->v, t->head.seq, b.data, b.len, e);
 }
 
+/* Schema 3 only has more databases, which are there by now; an older Postern must not go on
+ * without them. */
+static int newest(struct store *s, struct err *e)
+{
+	int r;
+
+	if (store_schema(s) == STORE_SCHEMA)
+		return 0;
+	if ((r = store_begin(s, e)) < 0)
+		return r;
+	if ((r = store_set_schema(s, STORE_SCHEMA, e)) < 0) {
+		store_abort(s);
+		return r;
+	}
+	return store_commit(s, e);
+}
+
 int record_migrate(struct store *s, struct err *e)
 {
 	struct step *t;
 	int r;
 
 	if (store_schema(s) >= 2)
-		return 0;
+		return newest(s, e);
 	if (!(t = calloc(1, sizeof *t)))
 		return err_set(e, -ENOMEM, "no memory for a migration");
 	t->e = e;

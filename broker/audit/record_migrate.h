@@ -1,7 +1,8 @@
 /*
- * A store of schema 1 (one chain, of records of v 1) becomes one of schema 2: its records are the
- * first of the host's log, as they are, and leaves of its tree. In steps of bounded transactions;
- * one that was interrupted goes on where it was.
+ * A store of an older Postern becomes one of STORE_SCHEMA. Of schema 1 (one chain, of records of v
+ * 1): its records are the first of the host's log, as they are, and leaves of its tree. In steps of
+ * bounded transactions; one that was interrupted goes on where it was. Schema 3 has more databases
+ * than 2, and nothing else is new.
  */
 #ifndef POSTERN_AUDIT_RECORD_MIGRATE_H
 #define POSTERN_AUDIT_RECORD_MIGRATE_H

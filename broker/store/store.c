@@ -20,7 +20,8 @@
 #define LOCK_FILE  "lock.mdb"
 
 static const char *const db_names[STORE_DBS] = {"meta", "records", "connections", "sessions",
-    "leases", "heads", "logrecords", "tiles", "checkpoints", "epochs", "logs", "private"};
+    "leases", "heads", "logrecords", "tiles", "checkpoints", "epochs", "logs", "private", "cursors",
+    "edges", "breaks", "bodies"};
 static char schema_key[] = "schema";
 
 /* LMDB calls a write that the disk cut short EIO (mdb.c, mdb_page_flush). */

@@ -20,7 +20,7 @@ struct buf;
 struct err;
 struct store;
 
-#define STORE_SCHEMA 2 /* of what is in it; a newer one is refused */
+#define STORE_SCHEMA 3 /* of what is in it; a newer one is refused */
 #define STORE_MAP_DEFAULT                                                                          \
 	(UINT64_C(16) << 30) /* address space only: the file is as large as its content */
 #define STORE_MAP_MIN   (UINT64_C(1) << 20)
@@ -43,6 +43,10 @@ enum store_db {
 	STORE_EPOCHS,      /* log, u64 epoch -> note */
 	STORE_LOGS,        /* log -> JSON */
 	STORE_PRIVATE,     /* broker/audit/private.h */
+	STORE_CURSORS,     /* sink NUL log -> u64 record, u64 checkpoint: broker/core/export.h */
+	STORE_EDGES,       /* log -> what is left of records that are in the archive */
+	STORE_BREAKS,      /* log, u64 size -> break note: creds/sealer.h */
+	STORE_BODIES,      /* SHA-256 -> a body too large for its record */
 	STORE_DBS
 };
 

@@ -271,6 +271,18 @@ static void a_changed_end_is_noticed(void **state)
 	assert_int_equal(start(f), -EUCLEAN);
 }
 
+static void schema_two_becomes_the_newest(void **state)
+{
+	struct fix *f = *state;
+
+	assert_int_equal(start(f), 0);
+	assert_int_equal(store_begin(f->store, NULL), 0);
+	assert_int_equal(store_set_schema(f->store, 2, NULL), 0);
+	assert_int_equal(store_commit(f->store, NULL), 0);
+	assert_int_equal(record_migrate(f->store, &f->e), 0);
+	assert_int_equal(store_schema(f->store), STORE_SCHEMA);
+}
+
 static void a_reader_is_told_to_start_it_first(void **state)
 {
 	struct store_config c = {.read_only = true};
@@ -289,6 +301,7 @@ int main(void)
 	    TEST(a_chain_that_does_not_hold_is_not_touched),
 	    TEST(a_cut_end_is_noticed),
 	    TEST(a_changed_end_is_noticed),
+	    TEST(schema_two_becomes_the_newest),
 	    TEST(a_reader_is_told_to_start_it_first),
 	};
 
