@@ -275,6 +275,7 @@ static void schema_two_becomes_the_newest(void **state)
 {
 	struct fix *f = *state;
 
+	open_store(f);
 	assert_int_equal(start(f), 0);
 	assert_int_equal(store_begin(f->store, NULL), 0);
 	assert_int_equal(store_set_schema(f->store, 2, NULL), 0);
