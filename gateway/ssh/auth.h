@@ -6,8 +6,9 @@
  * What libssh does not limit, we do: failed attempts (max_tries; a refused offer of a key counts
  * for a quarter, so that an agent with many keys gets through; the first "none" is free), the user
  * name (fixed by the first attempt), and silence: a bad signature or an unknown kind of key is
- * dropped by libssh without an answer or a callback, so packets that no callback has seen count as
- * failures, and the connection is closed AUTH_SILENT_NS after one.
+ * dropped by libssh without an answer or a callback, so requests that no callback has seen count as
+ * failures, and the connection is closed AUTH_SILENT_NS after one. Other packets (IGNORE, DEBUG,
+ * UNIMPLEMENTED, which some clients answer a failure with) are no attempts.
  */
 #ifndef POSTERN_GATEWAY_AUTH_H
 #define POSTERN_GATEWAY_AUTH_H
@@ -31,10 +32,10 @@ struct auth {
 	bool free_none_used;
 	unsigned cost;
 	char *refused_key; /* base64 of the last key that the core refused unproved */
-	bool started;      /* the service was asked for: from here on each packet is an attempt */
-	uint64_t base;     /* packets before that */
-	uint64_t seen;     /* packets since then that a callback has seen */
-	int64_t silent_ns; /* deadline after an unseen packet; 0: none */
+	bool started;      /* the service was asked for: once is free */
+	uint64_t requests; /* packets of authentication's types that came */
+	uint64_t seen;     /* of them, those that a callback has seen */
+	int64_t silent_ns; /* deadline after an unseen one; 0: none */
 	uint64_t unseen;   /* already counted */
 };
 
