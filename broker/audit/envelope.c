@@ -11,30 +11,54 @@
 #include "lib/err.h"
 #include "lib/msg.h"
 
+#define TIME     ",\"time\":\""
 #define TAIL     ",\"prev\":\""
+#define TIME_LEN (sizeof TIME - 1 + ENVELOPE_TIME + 2)
 #define TAIL_LEN (sizeof TAIL - 1 + DIGEST_HEX_LEN + 2)
-#define HEAD_MAX 128
+
+static const char beginning[] = "{\"v\":2,\"log\":\"";
 
 int envelope_init(struct envelope_reader *r, const char *log)
 {
-	return str_copy(r->log, sizeof r->log, log) ? 0 : -EINVAL;
+	int n;
+
+	if (!str_copy(r->log, sizeof r->log, log))
+		return -EINVAL;
+	n = snprintf(r->head, sizeof r->head, "%s%s\",\"seq\":", beginning, log);
+	r->head_len = (size_t)n;
+	return n > 0 && r->head_len < sizeof r->head ? 0 : -EINVAL;
 }
 
-static int digit(char c)
+bool envelope_log(const void *data, size_t len, char ret[NAME_MAX_LEN + 1])
 {
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+	const char *from = (const char *)data + sizeof beginning - 1, *end;
+	size_t left = len - (sizeof beginning - 1), n;
+
+	if (len < sizeof beginning || memcmp(data, beginning, sizeof beginning - 1) != 0 ||
+	    !(end = memchr(from, '"', left < NAME_MAX_LEN + 1 ? left : NAME_MAX_LEN + 1)))
+		return false;
+	n = (size_t)(end - from);
+	if (!name_valid(from, n))
+		return false;
+	memcpy(ret, from, n);
+	ret[n] = '\0';
+	return true;
 }
 
 static bool hex(const char *p, uint8_t ret[DIGEST_LEN])
 {
-	for (size_t i = 0; i < DIGEST_LEN; i++) {
-		int hi = digit(p[2 * i]), lo = digit(p[2 * i + 1]);
+	/* one more than the digit's value; 0: none */
+	static const uint8_t digit[256] = {
+	    ['0'] = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ['a'] = 11, 12, 13, 14, 15, 16};
+	unsigned bad = 0;
 
-		if (hi < 0 || lo < 0)
-			return false;
-		ret[i] = (uint8_t)(hi << 4 | lo);
+	for (size_t i = 0; i < DIGEST_LEN; i++) {
+		unsigned hi = digit[(uint8_t)p[2 * i]], lo = digit[(uint8_t)p[2 * i + 1]];
+
+		bad |= !hi | !lo;
+		ret[i] = (uint8_t)((hi - 1) << 4 | ((lo - 1) & 15));
 	}
-	return true;
+	return !bad;
 }
 
 static bool time_ok(const char *p)
@@ -47,13 +71,41 @@ static bool time_ok(const char *p)
 	return true;
 }
 
-static bool plain(const uint8_t *p, size_t len)
+/* Below 0x20 in any of eight bytes: their high bits. */
+static uint64_t controls(const char *data)
 {
-	unsigned bad = 0;
+	const uint64_t high = UINT64_C(0x8080808080808080), space = UINT64_C(0x2020202020202020);
+	uint64_t word;
 
-	for (size_t i = 0; i < len; i++)
-		bad |= p[i] < ' ';
-	return !bad;
+	memcpy(&word, data, sizeof word);
+	/* without borrows between bytes, since the high bit is set first */
+	return ~(((word | high) - space) | word) & high;
+}
+
+/* One line, whatever is in it. */
+static bool plain(const char *data, size_t len)
+{
+	uint64_t any = 0;
+	size_t i = 0;
+
+	for (; i + 32 <= len; i += 32)
+		any |= controls(data + i) | controls(data + i + 8) | controls(data + i + 16) |
+		       controls(data + i + 24);
+	for (; i < len; i++)
+		if ((unsigned char)data[i] < 0x20)
+			return false;
+	return any == 0;
+}
+
+/* Of at most 19 digits; its length, 0: it is not that number. */
+static size_t number(const char *p, size_t len, uint64_t want)
+{
+	uint64_t n = 0;
+	size_t i = 0;
+
+	for (; i < len && i < 19 && p[i] >= '0' && p[i] <= '9'; i++)
+		n = n * 10 + (uint64_t)(p[i] - '0');
+	return n == want && i > 0 && (*p != '0' || i == 1) ? i : 0;
 }
 
 /* {"v":2,"log":"demo","seq":7,"time":"2026-...Z",  ...  ,"prev":"<64 hex>"} */
@@ -61,21 +113,21 @@ static bool quick(const struct envelope_reader *r, uint64_t seq, const void *dat
     struct envelope *ret)
 {
 	const char *p = data, *tail;
-	char head[HEAD_MAX];
-	int n = snprintf(head, sizeof head, "{\"v\":2,\"log\":\"%s\",\"seq\":%llu,\"time\":\"",
-	    r->log, (unsigned long long)seq);
-	size_t at = n > 0 ? (size_t)n : 0;
+	size_t n;
 
-	if (at == 0 || at >= sizeof head || len < at + ENVELOPE_TIME + 2 + TAIL_LEN ||
-	    memcmp(p, head, at) != 0 || !time_ok(p + at) || p[at + ENVELOPE_TIME] != '"' ||
-	    p[at + ENVELOPE_TIME + 1] != ',')
+	if (len < r->head_len + TIME_LEN + TAIL_LEN + 20 || memcmp(p, r->head, r->head_len) != 0 ||
+	    (n = number(p + r->head_len, 20, seq)) == 0)
 		return false;
-	tail = p + len - TAIL_LEN;
+	p += r->head_len + n;
+	if (memcmp(p, TIME, sizeof TIME - 1) != 0 || !time_ok(p + sizeof TIME - 1) ||
+	    memcmp(p + TIME_LEN - 2, "\",", 2) != 0)
+		return false;
+	tail = (const char *)data + len - TAIL_LEN;
 	if (memcmp(tail, TAIL, sizeof TAIL - 1) != 0 || !hex(tail + sizeof TAIL - 1, ret->prev) ||
-	    tail[TAIL_LEN - 2] != '"' || tail[TAIL_LEN - 1] != '}' || !plain(data, len))
+	    memcmp(tail + TAIL_LEN - 2, "\"}", 2) != 0 || !plain(data, len))
 		return false;
 	ret->version = 2;
-	memcpy(ret->time, p + at, ENVELOPE_TIME);
+	memcpy(ret->time, p + sizeof TIME - 1, ENVELOPE_TIME);
 	ret->time[ENVELOPE_TIME] = '\0';
 	return true;
 }
@@ -151,6 +203,8 @@ int envelope_read(const struct envelope_reader *r, uint64_t seq, const void *dat
 		return 0;
 	if (msg_json_parse(data, len, &o, NULL) < 0)
 		return err_set(e, -EBADMSG, "is not JSON");
+	if (!plain(data, len))
+		return err_set(e, -EBADMSG, "is more than one line");
 	return parsed(r, seq, o, ret, e);
 }
 

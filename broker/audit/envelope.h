@@ -25,15 +25,19 @@ struct envelope {
 	char time[ENVELOPE_TIME + 1];
 };
 
-/* The beginning that a record of this log has, made once and its number counted on. */
+/* The beginning that a record of this log has. */
 struct envelope_reader {
 	char log[NAME_MAX_LEN + 1];
+	char head[NAME_MAX_LEN + 32];
+	size_t head_len;
 };
 
 int envelope_init(struct envelope_reader *r, const char *log); /* -EINVAL */
 /* Record `seq` of the log. -EBADMSG: "is not JSON", "has another number inside", ... */
 int envelope_read(const struct envelope_reader *r, uint64_t seq, const void *data, size_t len,
     struct envelope *ret, struct err *e);
+/* The log that a record of v 2, as this program writes it, says that it is of. False: none. */
+bool envelope_log(const void *data, size_t len, char ret[NAME_MAX_LEN + 1]);
 /* Whether it is the one class before which time may go back; slow. */
 bool envelope_clock(const void *data, size_t len);
 

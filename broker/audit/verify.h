@@ -7,8 +7,8 @@
  * against the head. What it cannot see: a log cut at its end together with its head, or written
  * anew from some record on. Checkpoints are for that.
  *
- * Of a record of v 2 it reads the envelope, in the very form in which it is written; what is in
- * subject and body is proved by the hash, and is not looked at.
+ * Of a record it reads the envelope (envelope.h); what is in subject and body is proved by the
+ * hash, and is not looked at.
  */
 #ifndef POSTERN_AUDIT_VERIFY_H
 #define POSTERN_AUDIT_VERIFY_H
@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "broker/audit/envelope.h"
 #include "lib/merkle.h"
 #include "lib/str.h"
 
@@ -24,14 +25,15 @@ struct err;
 struct store;
 
 struct verify {
-	char log[NAME_MAX_LEN + 1]; /* whose records these are; known from the first of v 2 */
-	uint64_t seq;               /* the newest good record; 0: none yet */
-	uint8_t digest[DIGEST_LEN]; /* its leaf hash */
-	uint8_t plain[DIGEST_LEN];  /* its SHA-256, if it is of v 1 */
-	char time[32];              /* its time */
-	uint64_t broken;            /* the broken record, 0: none */
-	int version;                /* of the newest; 0: none yet */
-	bool partial;               /* it began in the middle: there is no tree */
+	char log[NAME_MAX_LEN + 1];   /* whose records these are; known from the first of v 2 */
+	uint64_t seq;                 /* the newest good record; 0: none yet */
+	uint8_t digest[DIGEST_LEN];   /* its leaf hash */
+	uint8_t plain[DIGEST_LEN];    /* its SHA-256, if it is of v 1 */
+	char time[ENVELOPE_TIME + 1]; /* its time */
+	uint64_t broken;              /* the broken record, 0: none */
+	unsigned version;             /* of the newest; 0: none yet */
+	bool partial;                 /* it began in the middle: there is no tree */
+	struct envelope_reader reader;
 	struct merkle tree;
 };
 
