@@ -223,7 +223,8 @@ static int load_all(int dirfd, struct names *l, struct digest *all, struct confi
 {
 	int r;
 
-	if ((r = host_config_load(dirfd, &c->host, e)) < 0)
+	if ((r = host_config_load(dirfd, &c->host, e)) < 0 ||
+	    (r = export_config_load(dirfd, &c->export, e)) < 0)
 		return r;
 	l->max = CONFIG_TEMPLATES_MAX;
 	if ((r = list_names(dirfd, "templates", l, e)) < 0 ||

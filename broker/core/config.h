@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "broker/core/export_config.h"
 #include "broker/core/host_config.h"
 #include "broker/core/template.h"
 #include "broker/core/tenant.h"
@@ -23,6 +24,7 @@ struct key;
 
 struct config {
 	struct host_config host;
+	struct export_config export;
 	size_t ntenants, ntemplates;
 	struct tenant *tenant;      /* by name */
 	struct template *template;  /* by name; "default" is always there */

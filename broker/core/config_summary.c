@@ -53,6 +53,32 @@ static json_t *templates(const struct config *c)
 	return list;
 }
 
+static json_t *sinks(const struct export_config *c)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < c->nsinks; i++) {
+		const struct export_sink *s = &c->sinks[i];
+
+		(void)json_array_append_new(
+		    list, json_pack("{s:s, s:s, s:s, s:b}", "name", s->name, "kind",
+		              export_kind_name(s->kind), "to", export_sink_where(s), "personal",
+		              s->personal));
+	}
+	return list;
+}
+
+static json_t *witnesses(const struct export_config *c)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < c->nwitnesses; i++)
+		(void)json_array_append_new(
+		    list, json_pack("{s:s, s:s}", "name", c->witnesses[i].key.name, "url",
+		              c->witnesses[i].url));
+	return json_pack("{s:I, s:o}", "quorum", (json_int_t)c->quorum, "list", list);
+}
+
 json_t *config_summary(const struct config *c)
 {
 	char digest[DIGEST_HEX_LEN + 1];
@@ -66,9 +92,10 @@ json_t *config_summary(const struct config *c)
 		        roles(t), "sessions", (json_int_t)t->sessions, "issuer", t->issuer));
 	}
 	hex_encode(digest, c->digest, DIGEST_LEN);
-	return json_pack("{s:s, s:{s:I, s:I}, s:{s:I, s:I}, s:o, s:o, s:s}", "listen",
+	return json_pack("{s:s, s:{s:I, s:I}, s:{s:I, s:I}, s:o, s:o, s:o, s:o, s:s}", "listen",
 	    c->host.listen, "ids", "base", (json_int_t)c->host.ids_base, "count",
 	    (json_int_t)c->host.ids_count, "limits", "sessions", (json_int_t)c->host.sessions,
 	    "sessions_per_tenant", (json_int_t)c->host.sessions_per_tenant, "tenants", tenants,
-	    "templates", templates(c), "digest", digest);
+	    "templates", templates(c), "export", sinks(&c->export), "witnesses",
+	    witnesses(&c->export), "digest", digest);
 }

@@ -74,6 +74,16 @@ struct export_config {
  * an empty one. 0 or -errno, with file and line where one is wrong. */
 int export_config_load(int dirfd, struct export_config *ret, struct err *e);
 const struct export_sink *export_config_sink(const struct export_config *c, const char *name);
+const char *export_kind_name(enum export_kind kind);
+/* Where a sink's records go: HOST:PORT, a URL, or a file below STATE/export. */
+const char *export_sink_where(const struct export_sink *s);
+/* By the name of its key. */
+const struct export_witness *export_config_witness(const struct export_config *c, const char *name);
 bool export_sink_wants(const struct export_sink *s, const char *log);
+/* Opens a file that a sink names. secret: it must not be open to others. A descriptor, or -errno
+ * with the path. dirfd: the configuration directory. */
+int export_config_open(int dirfd, const char *path, bool secret, struct err *e);
+/* Whether all files of a sink are there, as they must be. */
+int export_config_files(int dirfd, const struct export_sink *s, struct err *e);
 
 #endif

@@ -16,8 +16,8 @@
 #define EPOCH_MAX_S      (30 * 86400)
 #define IDS_TOP          UINT32_C(0xfffe0000) /* the last ids mean "none" here and there */
 
-static const char *const top_keys[] = {
-    "listen", "ids", "limits", "clock", "store", "log", "gateway", NULL};
+static const char *const top_keys[] = {"listen", "ids", "limits", "clock", "store", "log",
+    "gateway", "export", "witnesses", "archive", NULL};
 static const char *const ids_keys[] = {"base", "count", NULL};
 static const char *const limits_keys[] = {"sessions", "sessions_per_tenant", NULL};
 static const char *const clock_keys[] = {"tolerance", NULL};

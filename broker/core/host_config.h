@@ -11,6 +11,7 @@
  *         rate: 500, burst: 5000, critical_rate: 200, critical_burst: 2000, tenant_bytes: 4G}
  *                                seal.h; and of one tenant, a second: broker/audit/record_store.h
  *   gateway: {...}               the gateway reads that by itself
+ *   export, witnesses, archive   broker/core/export_config.h
  *
  * Needs lib alone, so that the supervisor can read it as well.
  */

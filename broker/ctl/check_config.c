@@ -77,6 +77,41 @@ static void template(struct check *k, const struct template *t)
 		check_add(k, CHECK_WARN, name, "root %s is no directory", t->root_path);
 }
 
+/* A sink without its files is tried again and again, so this is no fault of the configuration; but
+ * nothing leaves by it. */
+static void sinks(struct check *k, int fd, const struct config *config)
+{
+	for (size_t i = 0; i < config->export.nsinks; i++) {
+		const struct export_sink *s = &config->export.sinks[i];
+		struct err e = ERR_INIT;
+		char name[64];
+
+		(void)snprintf(name, sizeof name, "sink %s", s->name);
+		if (export_config_files(fd, s, &e) < 0)
+			check_add(k, CHECK_BAD, name, "%s", err_text(&e));
+		else
+			check_add(k, CHECK_OK, name, "%s to %s%s", export_kind_name(s->kind),
+			    export_sink_where(s), s->personal ? ", with personal values" : "");
+		for (size_t n = 0; n < s->nlogs; n++)
+			if (strcmp(s->logs[n], "host") != 0 && !config_tenant(config, s->logs[n]))
+				check_add(k, CHECK_WARN, name, "there is no tenant %s", s->logs[n]);
+	}
+}
+
+static void witnesses(struct check *k, const struct export_config *c)
+{
+	if (c->nwitnesses == 0) {
+		check_add(k, CHECK_WARN, "witnesses",
+		    "none: who owns this host can rewrite its logs unseen");
+		return;
+	}
+	for (size_t i = 0; i < c->nwitnesses; i++)
+		check_add(k, CHECK_OK, "witness", "%s at %s", c->witnesses[i].key.name,
+		    c->witnesses[i].url);
+	check_add(
+	    k, CHECK_OK, "witnesses", "a checkpoint needs %zu of %zu", c->quorum, c->nwitnesses);
+}
+
 /* Before the first start there is no host key yet. */
 static int own_key(const struct ctl *c, const struct config *config, struct err *e)
 {
@@ -119,6 +154,8 @@ bool check_config(struct check *k, const struct ctl *c, const char *dir, int *re
 		tenant(k, &config->tenant[i]);
 	for (size_t i = 0; i < config->ntemplates; i++)
 		template(k, &config->template[i]);
+	sinks(k, fd, config);
+	witnesses(k, &config->export);
 	if (c->json && (summary = config_summary(config)))
 		(void)json_array_append_new(
 		    k->list, json_pack("{s:s, s:s, s:o}", "check", "summary", "result", "ok",
