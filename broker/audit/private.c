@@ -16,16 +16,6 @@
 #define PERSON_LEN 16
 #define INDEX_LEN  (1 + PERSON_LEN + DIGEST_LEN)
 
-static const char *const fields[] = {"peer", "person", "key_id"};
-
-bool private_field(const char *key)
-{
-	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-		if (strcmp(fields[i], key) == 0)
-			return true;
-	return false;
-}
-
 struct slot {
 	bool used, linked;        /* with this person */
 	uint8_t name[DIGEST_LEN]; /* of connection and value */
@@ -57,15 +47,6 @@ void private_reset(struct private_values *p)
 	memset(p->slots, 0, sizeof p->slots);
 }
 
-static void commitment(
-    const uint8_t salt[PRIVATE_SALT_LEN], const void *value, size_t len, uint8_t ret[DIGEST_LEN])
-{
-	uint8_t head[1 + PRIVATE_SALT_LEN] = {2};
-
-	memcpy(head + 1, salt, PRIVATE_SALT_LEN);
-	digest_sha256_2(head, sizeof head, value, len, ret);
-}
-
 static void person_id(const char *person, uint8_t ret[PERSON_LEN])
 {
 	uint8_t digest[DIGEST_LEN];
@@ -82,7 +63,7 @@ static int put_value(
 
 	buf_init(&b, sizeof salt + PRIVATE_VALUE_MAX);
 	fd_random(salt, sizeof salt);
-	commitment(salt, value, len, slot->digest);
+	private_commitment(salt, value, len, slot->digest);
 	buf_put(&b, salt, sizeof salt);
 	buf_put(&b, value, len);
 	if (buf_status(&b) < 0)
@@ -136,63 +117,10 @@ int private_commit(struct private_values *p, const char *conn, const char *perso
 
 /* ---- reading ---- */
 
-static int unhex(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static int parse(const char *text, size_t len, uint8_t ret[DIGEST_LEN])
-{
-	if (len != PRIVATE_TEXT_LEN || memcmp(text, "c:", 2) != 0)
-		return -EBADMSG;
-	for (size_t i = 0; i < DIGEST_LEN; i++) {
-		int high = unhex(text[2 + 2 * i]), low = unhex(text[3 + 2 * i]);
-
-		if (high < 0 || low < 0)
-			return -EBADMSG;
-		ret[i] = (uint8_t)(high << 4 | low);
-	}
-	return 0;
-}
-
-bool private_is_text(const char *text, size_t len)
-{
-	uint8_t digest[DIGEST_LEN];
-
-	return parse(text, len, digest) == 0;
-}
-
-int private_check(const char *text, size_t len, const void *entry, size_t entry_len)
-{
-	uint8_t digest[DIGEST_LEN], got[DIGEST_LEN];
-	const uint8_t *p = entry;
-	int r = parse(text, len, digest);
-
-	if (r < 0)
-		return r;
-	if (entry_len < PRIVATE_SALT_LEN)
-		return -EUCLEAN;
-	commitment(p, p + PRIVATE_SALT_LEN, entry_len - PRIVATE_SALT_LEN, got);
-	return memcmp(digest, got, DIGEST_LEN) == 0 ? 0 : -EUCLEAN;
-}
-
-int private_opens(const void *entry, size_t len, char ret[PRIVATE_TEXT_LEN + 1])
-{
-	const uint8_t *p = entry;
-	uint8_t digest[DIGEST_LEN];
-
-	if (len < PRIVATE_SALT_LEN)
-		return -EBADMSG;
-	commitment(p, p + PRIVATE_SALT_LEN, len - PRIVATE_SALT_LEN, digest);
-	memcpy(ret, "c:", 2);
-	hex_encode(ret + 2, digest, DIGEST_LEN);
-	return 0;
-}
-
 int private_entry(struct store *s, const char *text, size_t len, struct buf *ret)
 {
 	uint8_t key[KEY_LEN] = {'c'};
-	int r = parse(text, len, key + 1);
+	int r = private_parse(text, len, key + 1);
 
 	return r < 0 ? r : store_get(s, STORE_PRIVATE, key, sizeof key, ret);
 }

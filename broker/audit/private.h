@@ -10,6 +10,8 @@
  * value, and 'i' || the first 16 bytes of SHA-256(person) || digest -> "" for each that was
  * recorded together with a person.
  *
+ * What a commitment looks like is private_text.c, which needs no store.
+ *
  * What is erased is gone from what the store shows; LMDB may keep the bytes in pages that it has
  * not used again.
  */
@@ -33,6 +35,11 @@ struct store;
 
 bool private_field(const char *key);                /* of a subject or body */
 bool private_is_text(const char *text, size_t len); /* of the form of a commitment */
+
+/* The digest that such a text holds. -EBADMSG. */
+int private_parse(const char *text, size_t len, uint8_t ret[DIGEST_LEN]);
+void private_commitment(
+    const uint8_t *salt, const void *value, size_t len, uint8_t ret[DIGEST_LEN]);
 
 struct private_values *private_new(struct store *s); /* NULL without memory */
 void private_free(struct private_values *p);
