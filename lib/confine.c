@@ -194,7 +194,7 @@ static int add_path(int ruleset, const struct confine_path *path, uint64_t handl
 	return 0;
 }
 
-int confine_landlock(const struct confine_path *paths, size_t n, int *ret_abi)
+static int landlock(const struct confine_path *paths, size_t n, uint64_t net, int *ret_abi)
 {
 	struct ll_ruleset_attr attr = {LL_FS_ABI1, 0, 0};
 	int abi = confine_landlock_abi(), r;
@@ -208,7 +208,7 @@ int confine_landlock(const struct confine_path *paths, size_t n, int *ret_abi)
 	if (abi >= 3)
 		attr.handled_access_fs |= LL_FS_TRUNCATE;
 	if (abi >= 4)
-		attr.handled_access_net = LL_NET_BIND_TCP | LL_NET_CONNECT_TCP;
+		attr.handled_access_net = net;
 	if (abi >= 5)
 		attr.handled_access_fs |= LL_FS_IOCTL_DEV;
 	if (abi >= 6)
@@ -226,6 +226,16 @@ int confine_landlock(const struct confine_path *paths, size_t n, int *ret_abi)
 	if (ret_abi)
 		*ret_abi = abi;
 	return 0;
+}
+
+int confine_landlock(const struct confine_path *paths, size_t n, int *ret_abi)
+{
+	return landlock(paths, n, LL_NET_BIND_TCP | LL_NET_CONNECT_TCP, ret_abi);
+}
+
+int confine_landlock_dial(const struct confine_path *paths, size_t n, int *ret_abi)
+{
+	return landlock(paths, n, LL_NET_BIND_TCP, ret_abi);
 }
 
 int confine_seccomp(const struct sock_filter *filter, size_t len)

@@ -41,6 +41,8 @@ struct confine_path {
 	int writable;
 };
 int confine_landlock(const struct confine_path *paths, size_t n, int *ret_abi);
+/* The same for who dials: TCP may be connected to, but not bound. */
+int confine_landlock_dial(const struct confine_path *paths, size_t n, int *ret_abi);
 /* Landlock's ABI, or -errno. */
 int confine_landlock_abi(void);
 int confine_seccomp(const struct sock_filter *filter, size_t len);

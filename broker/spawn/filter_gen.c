@@ -250,6 +250,20 @@ static void rule_no_exec(void)
 	ret(ALLOW);
 }
 
+/* clone(2) for threads alone; clone3(2), whose flags lie in memory, is said not to be there, and
+ * libc then takes the other. */
+static void rule_thread(void)
+{
+	load_arg(0);
+	put(BPF_JMP | BPF_JSET | BPF_K, 0x00010000u /* CLONE_THREAD */, 1, 0);
+	ret(NO(EPERM));
+	ret(ALLOW);
+}
+static void rule_absent(void)
+{
+	ret(NO(ENOSYS));
+}
+
 /* ---- filters ---- */
 
 struct rule {
@@ -287,6 +301,10 @@ static const struct filter filters[] = {
         {DAEMON_RULES(rule_ioctl_daemon)}, 0},
     {"worker", NO(EPERM), {daemon_calls, pipe_calls, worker_calls}, NULL, daemon_killed,
         {DAEMON_RULES(rule_ioctl_daemon)}, 0},
+    {"export", NO(EPERM), {daemon_calls, file_calls, dial_calls}, NULL, daemon_killed,
+        {DAEMON_RULES(rule_ioctl_daemon), {"socket", rule_socket}, {"socketpair", rule_socketpair},
+            {"clone", rule_thread}, {"clone3", rule_absent}},
+        0},
     {"lease", NO(EPERM), {daemon_calls, accept_calls}, NULL, daemon_killed,
         {DAEMON_RULES(rule_ioctl_daemon)}, 0},
     {"run", NO(EPERM), {daemon_calls, pipe_calls}, NULL, daemon_killed,
