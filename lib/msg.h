@@ -69,7 +69,7 @@ enum msg_kind {
 	MSG_OBJECTS, /* array of at most max such objects */
 };
 
-#define MSG_ITEM_MAX   (32u * 1024)
+#define MSG_ITEM_MAX   (64u * 1024)
 #define MSG_FIELDS_MAX 20
 
 struct msg_field {

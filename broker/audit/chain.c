@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/audit/body.h"
 #include "broker/audit/logs.h"
 #include "broker/audit/record.h"
 #include "broker/audit/record_class.h"
@@ -12,48 +13,9 @@
 #include "lib/merkle.h"
 #include "lib/str.h"
 
-#define CUT_STRING 1024 /* what stays of a long string when the record is too long */
-#define CUT_STEPS  64
+#define CUT_STEPS 64
 
 #define LITERAL(out, s) buf_put((out), (s), sizeof(s) - 1)
-
-/* A prefix of s that does not end within a UTF-8 sequence. */
-static json_t *cut_string(const json_t *s)
-{
-	const char *text = json_string_value(s);
-	size_t n = CUT_STRING;
-
-	while (n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80)
-		n--;
-	return json_stringn(text, n);
-}
-
-/* Cuts the longest string at the top of body; its name and true length go to "cut". False when
- * nothing is left to cut. */
-static bool cut_longest(json_t *body)
-{
-	const char *key, *longest = NULL;
-	size_t max = CUT_STRING;
-	json_t *v, *cut;
-
-	json_object_foreach(body, key, v)
-	{
-		if (json_is_string(v) && json_string_length(v) > max) {
-			max = json_string_length(v);
-			longest = key;
-		}
-	}
-	if (!longest)
-		return false;
-	cut = json_object_get(body, "cut");
-	if (!cut) {
-		cut = json_object();
-		if (json_object_set_new(body, "cut", cut) < 0)
-			return false;
-	}
-	return json_object_set_new(cut, longest, json_integer((json_int_t)max)) == 0 &&
-	       json_object_set_new(body, longest, cut_string(json_object_get(body, longest))) == 0;
-}
 
 static void put_text(struct buf *out, const char *s)
 {
@@ -145,12 +107,26 @@ static int put_cut(struct buf *out, const struct log_head *head, const struct ch
 
 	if (!copy)
 		return -ENOMEM;
-	for (int i = 0; i < CUT_STEPS && r == -EMSGSIZE && cut_longest(copy); i++)
+	for (int i = 0; i < CUT_STEPS && r == -EMSGSIZE && body_cut(copy); i++)
 		r = put_within(out, head, w, n, copy);
 	if (r != -EMSGSIZE)
 		return r;
 	all = json_pack("{s:s}", "cut", "all");
 	return all ? put_within(out, head, w, n, all) : -ENOMEM;
+}
+
+/* The body beside the record, which names it. */
+static int put_beside(
+    struct buf *out, const struct log_head *head, const struct chain_what *w, struct chain_next *n)
+{
+	json_auto_t *small = NULL;
+	int r = w->spill && w->body
+	            ? body_spill(w->body, w->personal, w->personal_arg, w->spill, &small)
+	            : -EMSGSIZE;
+
+	if (r == 0 && (r = put_within(out, head, w, n, small)) == 0)
+		n->body_len = w->spill->len;
+	return r == -EMSGSIZE ? put_cut(out, head, w, n) : r;
 }
 
 int chain_format(const struct log_head *head, const struct chain_what *w, struct buf *out,
@@ -166,7 +142,7 @@ int chain_format(const struct log_head *head, const struct chain_what *w, struct
 		n.time_ns = head->time_ns;
 	r = put_within(out, head, w, &n, w->body);
 	if (r == -EMSGSIZE)
-		r = put_cut(out, head, w, &n);
+		r = put_beside(out, head, w, &n);
 	if (r < 0)
 		return r;
 	n.len = out->len - start;
@@ -208,6 +184,6 @@ void chain_advance(struct log_head *head, const struct chain_next *n)
 {
 	head->seq = n->seq;
 	head->time_ns = n->time_ns;
-	head->bytes += n->len;
+	head->bytes += n->len + n->body_len;
 	memcpy(head->leaf, n->leaf, DIGEST_LEN);
 }

@@ -42,6 +42,7 @@ struct chain_what {
 	                    CHAIN_CLOCK_CLASS */
 	record_json_fn personal; /* for members of subject and body; may be NULL */
 	void *personal_arg;
+	struct buf *spill; /* takes the body if it is too long; NULL: it is cut */
 };
 
 /* The record that was formatted. */
@@ -49,11 +50,13 @@ struct chain_next {
 	uint64_t seq;
 	int64_t time_ns;
 	size_t len;
+	size_t body_len; /* in the spill; 0: the body is within */
 	uint8_t leaf[DIGEST_LEN];
 };
 
-/* Appends the bytes of the record that follows *head. What would be longer than RECORD_MAX is cut:
- * long strings first, and "cut" in the body names them. */
+/* Appends the bytes of the record that follows *head. If it would be longer than RECORD_MAX its
+ * body goes into the spill (body.h), or is cut: long strings first, and "cut" in the body names
+ * them. */
 int chain_format(const struct log_head *head, const struct chain_what *w, struct buf *out,
     struct chain_next *ret);
 /* prev of a record of v 2, which is the leaf hash of the one before it. -EBADMSG: not of that form.

@@ -204,6 +204,11 @@ int logs_get(struct store *s, uint32_t log, uint64_t seq, struct buf *ret)
 	return get(s, STORE_RECORDS, log, seq, ret);
 }
 
+int logs_body_get(struct store *s, uint32_t log, uint64_t seq, struct buf *ret)
+{
+	return get(s, STORE_BODIES, log, seq, ret);
+}
+
 int logs_checkpoint_put(struct store *s, uint32_t log, uint64_t size, const void *note, size_t len)
 {
 	return put(s, STORE_CHECKPOINTS, log, size, note, len);

@@ -30,7 +30,7 @@ struct store;
 struct log_head {
 	uint64_t seq;             /* of the newest record; 0: none */
 	int64_t time_ns;          /* its time */
-	uint64_t bytes;           /* of all its records that are in the store */
+	uint64_t bytes;           /* of all its records that are in the store, and of their bodies */
 	uint8_t leaf[DIGEST_LEN]; /* leaf hash of the newest record; zeros when there is none */
 	struct merkle tree;       /* tree.size == seq */
 };
@@ -56,6 +56,8 @@ int logs_walk(
     struct store *s, uint32_t log, uint64_t from, size_t max, logs_record_fn fn, void *arg);
 /* Appends the bytes; -ENOENT. */
 int logs_get(struct store *s, uint32_t log, uint64_t seq, struct buf *ret);
+/* Likewise the body that lies beside it (body.h), unchecked. */
+int logs_body_get(struct store *s, uint32_t log, uint64_t seq, struct buf *ret);
 
 /* Notes ride along with the next commit (store_later()). A checkpoint's size is what orders it. */
 int logs_checkpoint_put(struct store *s, uint32_t log, uint64_t size, const void *note, size_t len);

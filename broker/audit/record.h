@@ -19,9 +19,10 @@
 
 struct err;
 
-#define RECORD_MAX                                                                                 \
-	(32u * 1024) /* bytes of one record: it has to fit MSG_ITEM_MAX; a longer body is cut and  \
-	                says so */
+/* Bytes of one record: 64 KiB less one, since the length in a bundle of c2sp.org/tlog-tiles has 16
+ * bits. It fits MSG_ITEM_MAX, and one always fits a message. A longer body lies beside it: body.h.
+ */
+#define RECORD_MAX 65535u
 
 struct record_log;
 

@@ -83,7 +83,7 @@ static int write_logs(struct record_store *s, struct waiting *batch, bool vital,
 		w->r = vital && w->kind == RECORD_PLAIN ? -ENOSPC : 0;
 		if (w->r == 0)
 			r = record_log_put(
-			    s->store, s->values, w, s->time_ns, record_quota(s, w), &s->scratch, e);
+			    s->store, s->values, w, s->time_ns, record_quota(s, w), &s->scratch, &s->spill, e);
 		if (w->r == 0 && r == 0 && strcmp(w->class_name, CHAIN_CLOCK_CLASS) == 0)
 			s->time_ns = w->log->work.time_ns;
 	}

@@ -121,7 +121,7 @@ static const char *hide(const char *key, const char *value, size_t len, void *ar
 }
 
 int record_log_put(struct store *s, struct private_values *values, struct waiting *w,
-    int64_t time_ns, uint64_t quota, struct buf *scratch, struct err *e)
+    int64_t time_ns, uint64_t quota, struct buf *scratch, struct buf *spill, struct err *e)
 {
 	struct record_log_state *l = w->log;
 	const char *conn = member(w->subject, "conn");
@@ -133,7 +133,8 @@ int record_log_put(struct store *s, struct private_values *values, struct waitin
 	    .body = w->body,
 	    .wall_ns = clock_wall_ns(),
 	    .personal = values ? hide : NULL,
-	    .personal_arg = &p};
+	    .personal_arg = &p,
+	    .spill = spill};
 	struct chain_next next;
 	uint8_t key[LOG_KEY_LEN];
 	int r;
@@ -150,13 +151,16 @@ int record_log_put(struct store *s, struct private_values *values, struct waitin
 		r = p.r;
 	if (r < 0)
 		return err_set(e, r, "a record of class %s cannot be written", w->class_name);
-	if (quota > 0 && l->work.bytes + next.len > quota) {
+	if (quota > 0 && l->work.bytes + next.len + next.body_len > quota) {
 		w->r = -EDQUOT;
 		return 0;
 	}
 	log_key(l->number, next.seq, key);
 	if ((r = store_put(s, STORE_RECORDS, key, sizeof key, scratch->data, next.len, e)) < 0 ||
 	    (r = tree_append(s, l->number, &l->work.tree, l->tail, next.leaf, e)) < 0)
+		return r;
+	if (next.body_len > 0 &&
+	    (r = store_put(s, STORE_BODIES, key, sizeof key, spill->data, spill->len, e)) < 0)
 		return r;
 	chain_advance(&l->work, &next);
 	w->seq = next.seq;

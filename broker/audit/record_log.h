@@ -80,9 +80,10 @@ void record_log_free(struct record_log_state *l);
 void waiting_free(struct waiting *w);
 
 /* Inside a transaction. time_ns: the newest time of all logs. quota: bytes that l may have, 0: any;
- * what would be more is not written, w->r is -EDQUOT. */
+ * what would be more is not written, w->r is -EDQUOT. scratch and spill: room for a record and for
+ * a body beside it. */
 int record_log_put(struct store *s, struct private_values *p, struct waiting *w, int64_t time_ns,
-    uint64_t quota, struct buf *scratch, struct err *e);
+    uint64_t quota, struct buf *scratch, struct buf *spill, struct err *e);
 /* The row and head of a log that was touched. */
 int record_log_put_head(struct store *s, struct record_log_state *l, struct err *e);
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/audit/body.h"
 #include "broker/audit/private.h"
 #include "broker/audit/record_migrate.h"
 #include "broker/audit/record_store_internal.h"
@@ -301,6 +302,7 @@ static void store_free(struct record_store *s)
 	loop_remove(s->tell);
 	private_free(s->values);
 	buf_done(&s->scratch);
+	buf_done(&s->spill);
 	free(s);
 }
 
@@ -374,6 +376,7 @@ int record_store_open(struct store *store, struct loop *l, const struct record_o
 	s->o = *o;
 	s->finished_end = &s->finished;
 	buf_init(&s->scratch, 2 * RECORD_MAX);
+	buf_init(&s->spill, BODY_MAX);
 	s->values = private_new(store);
 	s->commit = loop_defer(l, on_commit, s);
 	s->retry = loop_timer(l, -1, on_commit, s);

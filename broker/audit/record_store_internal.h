@@ -24,7 +24,8 @@ struct record_store {
 	uint32_t next_number;
 	struct waiting *finished, **finished_end; /* to be told */
 	struct buf scratch;
-	int64_t time_ns; /* the newest record's of all logs */
+	struct buf spill; /* a body beside its record */
+	int64_t time_ns;  /* the newest record's of all logs */
 	size_t nwaiting;
 	bool ack_armed, tell_armed, delivering;
 };

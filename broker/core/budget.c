@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/audit/body.h"
 #include "broker/core/core.h"
 #include "broker/core/grant.h"
 #include "lib/clock.h"
@@ -76,7 +77,7 @@ static size_t written(const char *s)
 {
 	size_t n = 0;
 
-	for (; s && *s && n < RECORD_MAX; s++)
+	for (; s && *s && n < BODY_MAX; s++)
 		n += (unsigned char)*s < ' ' ? ESCAPED : *s == '"' || *s == '\\' ? 2 : 1;
 	return n;
 }
@@ -86,7 +87,7 @@ size_t budget_cost(const struct grant *g, const char *text)
 	size_t n = BUDGET_SMALL + written(g->person) + written(g->task) + written(text) +
 	           written(g->force_command);
 
-	return n < RECORD_MAX ? n : RECORD_MAX;
+	return n < BODY_MAX ? n : BODY_MAX;
 }
 
 void budget_free(struct core *c)

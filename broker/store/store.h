@@ -46,7 +46,7 @@ enum store_db {
 	STORE_CURSORS,     /* sink NUL log -> u64 record, u64 checkpoint: broker/core/export.h */
 	STORE_EDGES,       /* log -> what is left of records that are in the archive */
 	STORE_BREAKS,      /* log, u64 size -> break note: creds/sealer.h */
-	STORE_BODIES,      /* SHA-256 -> a body too large for its record */
+	STORE_BODIES,      /* log, u64 number -> that record's body: broker/audit/body.h */
 	STORE_DBS
 };
 

@@ -11,6 +11,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+
+#include "broker/audit/body.h"
 #include "broker/audit/logs.h"
 #include "broker/audit/record_store.h"
 #include "broker/audit/verify.h"
@@ -281,26 +283,106 @@ static void time_does_not_run_back(void **state)
 	assert_int_equal(v.seq, 4);
 }
 
-static void a_long_body_is_cut_and_says_so(void **state)
+static json_t *text_of(char c, size_t n)
+{
+	char *text = calloc(1, n + 1);
+	json_t *v;
+
+	memset(text, c, n);
+	v = json_string(text);
+	free(text);
+	return v;
+}
+
+static void append(struct fix *f, json_t *body)
+{
+	assert_int_equal(record_append(f->log, "x", "demo", NULL, body, false, NULL, NULL), 0);
+	turn(f);
+}
+
+static uint64_t bytes_of(const struct fix *f)
+{
+	struct log_head head;
+
+	assert_int_equal(logs_head(f->store, 1, &head, NULL), 0);
+	return head.bytes;
+}
+
+static void a_long_body_lies_beside_its_record(void **state)
 {
 	struct fix *f = *state;
-	char *text = calloc(1, 60001);
-	json_t *o, *body;
+	cleanup_buf struct buf record, body, none;
+	json_t *o, *small, *whole;
+	uint64_t before;
 
-	memset(text, 't', 60000);
+	buf_init(&record, RECORD_MAX);
+	buf_init(&body, BODY_MAX);
+	buf_init(&none, BODY_MAX);
+	append(f, json_pack("{s:s}", "short", "within"));
+	before = bytes_of(f);
+	append(f, json_pack("{s:s, s:o, s:o}", "kind", "exec", "command", text_of('t', 60000),
+	              "forced", text_of('"', 16000)));
+	assert_int_equal(logs_get(f->store, 1, 2, &record), 0);
+	assert_int_equal(logs_body_get(f->store, 1, 2, &body), 0);
+	assert_int_equal(body_check(record.data, record.len, body.data, body.len), 0);
+	/* counted, with the record */
+	assert_int_equal(bytes_of(f) - before, record.len + body.len);
+	o = json_loadb((const char *)record.data, record.len, 0, NULL);
+	small = json_object_get(o, "body");
+	assert_string_equal(json_string_value(json_object_get(small, "kind")), "exec");
+	assert_null(json_object_get(small, "command"));
+	assert_null(json_object_get(small, "cut"));
+	assert_int_equal(json_integer_value(json_object_get(small, "body_bytes")), body.len);
+	whole = json_loadb((const char *)body.data, body.len, 0, NULL);
+	assert_int_equal(json_string_length(json_object_get(whole, "command")), 60000);
+	assert_int_equal(json_string_length(json_object_get(whole, "forced")), 16000);
+	assert_string_equal(json_string_value(json_object_get(whole, "kind")), "exec");
+	/* what fits has none */
+	assert_int_equal(logs_body_get(f->store, 1, 1, &none), -ENOENT);
+	json_decref(whole);
+	json_decref(o);
+}
+
+static void a_body_beyond_all_measure_is_cut_and_says_so(void **state)
+{
+	struct fix *f = *state;
+	cleanup_buf struct buf body;
+	json_t *whole;
+
+	buf_init(&body, BODY_MAX);
+	append(f, json_pack("{s:o, s:s}", "command", text_of('t', BODY_MAX), "short", "stays"));
+	assert_int_equal(logs_body_get(f->store, 1, 1, &body), 0);
+	assert_in_range(body.len, 1000, 2000);
+	buf_reset(&body);
+	append(f, json_pack("{s:o, s:o}", "command", text_of('t', BODY_MAX), "other",
+	              text_of('o', 70000)));
+	assert_int_equal(logs_body_get(f->store, 1, 2, &body), 0);
+	whole = json_loadb((const char *)body.data, body.len, 0, NULL);
+	assert_in_range(json_string_length(json_object_get(whole, "command")), 100, 2000);
 	assert_int_equal(
-	    record_append(f->log, "x", "", NULL,
-	        json_pack("{s:s, s:s}", "command", text, "short", "stays"), false, NULL, NULL),
+	    json_integer_value(json_object_get(json_object_get(whole, "cut"), "command")),
+	    BODY_MAX);
+	assert_int_equal(json_string_length(json_object_get(whole, "other")), 70000);
+	json_decref(whole);
+}
+
+static void a_body_counts_against_the_quota(void **state)
+{
+	struct fix *f = *state;
+	struct record_options o;
+	struct done d = {0};
+	struct err e = ERR_INIT;
+
+	stop(f);
+	record_options_default(&o);
+	o.tenant_bytes = 60000;
+	assert_int_equal(store_open(f->fd, &(struct store_config){0}, &f->store, &e), 0);
+	assert_int_equal(record_store_open(f->store, f->loop, &o, &f->log, &e), 0);
+	assert_int_equal(record_append(f->log, "x", "demo", NULL,
+	                     json_pack("{s:o}", "command", text_of('t', 70000)), true, on_done, &d),
 	    0);
 	turn(f);
-	o = record_at(f, 1);
-	body = json_object_get(o, "body");
-	assert_string_equal(json_string_value(json_object_get(body, "short")), "stays");
-	assert_in_range(json_string_length(json_object_get(body, "command")), 100, 2000);
-	assert_int_equal(
-	    json_integer_value(json_object_get(json_object_get(body, "cut"), "command")), 60000);
-	json_decref(o);
-	free(text);
+	assert_int_equal(d.r, -EDQUOT);
 }
 
 static void pending_callbacks_are_called_at_the_end(void **state)
@@ -327,7 +409,10 @@ int main(void)
 	        a_full_store_stops_the_action_not_the_log, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_was_lost_is_said_afterwards, setup, teardown),
 	    cmocka_unit_test_setup_teardown(time_does_not_run_back, setup, teardown),
-	    cmocka_unit_test_setup_teardown(a_long_body_is_cut_and_says_so, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_long_body_lies_beside_its_record, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+	        a_body_beyond_all_measure_is_cut_and_says_so, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_body_counts_against_the_quota, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 	        pending_callbacks_are_called_at_the_end, setup, teardown),
 	};
