@@ -45,7 +45,7 @@ CFLAGS   := -std=gnu17 -g -pthread -fPIC -ffunction-sections -fdata-sections $(W
 LDFLAGS  := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections -Wl,--as-needed \
 	$(if $(SAN),-fsanitize=address -fsanitize=undefined)
 
-LIBS := -ljansson -lyaml -levent_core -lcrypto -lcap
+LIBS := -ljansson -lyaml -levent_core -lcrypto -lcap -lzstd
 
 # ---- rooms: an archive each --------------------------------------------------------------------
 

@@ -16,7 +16,15 @@
 #define CHUNK     (64u * 1024)
 _Static_assert(RECORD_MAX + 8 <= EXPORT_ITEM_MAX && NOTE_MAX + 8 <= EXPORT_ITEM_MAX, "too small");
 
-enum { HEAD = 'H', HOST_EPOCH = 'E', EPOCH = 'e', RECORD = 'R', CHECKPOINT = 'C', END = 'Z' };
+enum {
+	HEAD = 'H',
+	HOST_EPOCH = 'E',
+	EPOCH = 'e',
+	EDGE = 'P',
+	RECORD = 'R',
+	CHECKPOINT = 'C',
+	END = 'Z'
+};
 
 /* ---- writing ---- */
 
@@ -110,8 +118,21 @@ static int write_checkpoint(void *arg, uint64_t size, const void *note, size_t l
 	return item(arg, CHECKPOINT, &size, note, len);
 }
 
-const struct log_sink export_sink = {
-    write_head, write_host_epoch, write_epoch, write_record, write_checkpoint};
+static int write_edge(
+    void *arg, uint64_t seq, const uint8_t leaf[DIGEST_LEN], const struct merkle *tree)
+{
+	uint8_t data[DIGEST_LEN + MERKLE_PACKED_MAX];
+
+	memcpy(data, leaf, DIGEST_LEN);
+	return item(arg, EDGE, &seq, data, DIGEST_LEN + merkle_pack(tree, data + DIGEST_LEN));
+}
+
+const struct log_sink export_sink = {.head = write_head,
+    .host_epoch = write_host_epoch,
+    .epoch = write_epoch,
+    .record = write_record,
+    .checkpoint = write_checkpoint,
+    .edge = write_edge};
 
 int export_writer_end(struct export_writer *w)
 {
@@ -206,6 +227,23 @@ static int read_epoch(struct export_reader *r, int type, struct reader *in, stru
 	return (host ? r->sink->host_epoch : r->sink->epoch)(r->arg, in->p, in->left);
 }
 
+static int read_edge(struct export_reader *r, struct reader *in, struct err *e)
+{
+	const uint8_t *leaf;
+	struct merkle tree;
+	uint64_t seq;
+
+	if ((r->stage != HEAD && r->stage != HOST_EPOCH && r->stage != EPOCH) ||
+	    reader_u64(in, &seq) < 0 || reader_bytes(in, DIGEST_LEN, &leaf) < 0 ||
+	    merkle_unpack(in->p, in->left, &tree) < 0 || tree.size != seq || seq == 0 ||
+	    seq > INT64_MAX)
+		return wrong(r, e, "an edge that is damaged or out of its place");
+	if (!r->sink->edge)
+		return wrong(r, e, "the log's first records are not in it");
+	r->seq = seq;
+	return r->sink->edge(r->arg, seq, leaf, &tree);
+}
+
 static int read_record(struct export_reader *r, struct reader *in, struct err *e)
 {
 	uint64_t seq;
@@ -258,6 +296,8 @@ static int read_item(struct export_reader *r, struct err *e)
 		rc = read_head(r, &in, e);
 	else if (type == HOST_EPOCH || type == EPOCH)
 		rc = read_epoch(r, type, &in, e);
+	else if (type == EDGE)
+		rc = read_edge(r, &in, e);
 	else if (type == RECORD)
 		rc = read_record(r, &in, e);
 	else if (type == CHECKPOINT)
@@ -350,12 +390,14 @@ int export_read_file(
 		(void)err_set(e, rc, "no memory");
 	while (rc == 0 && (n = fread(chunk, 1, CHUNK, f)) > 0)
 		rc = export_read(r, chunk, n, e);
-	if (rc == 0 && ferror(f))
-		rc = err_set(e, -EIO, "it cannot be read: %m");
-	if (rc == 0 && r->stage <= 1)
+	/* a compressed file may be whole as a bundle and not as a file: segment_file.h */
+	if (rc == 0 && ferror(f) && errno != ENODATA)
+		rc = errno == EBADMSG ? err_set(e, -EBADMSG, "it is damaged")
+		                      : err_set(e, -EIO, "it cannot be read: %m");
+	if (rc == 0 && r->stage <= 1 && !ferror(f))
 		rc = err_set(e, -EBADMSG, "not a log bundle");
 	if (rc == 0)
-		*ret_complete = export_complete(r);
+		*ret_complete = export_complete(r) && !ferror(f);
 	export_reader_free(r);
 	free(chunk);
 	return rc;

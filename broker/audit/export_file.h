@@ -5,6 +5,8 @@
  *   'H'  string name of the log, u64 number of its records      first, once
  *   'E'  an epoch note of the host's log                        in order
  *   'e'  an epoch note of this log
+ *   'P'  u64 number, leaf hash, packed tree (lib/merkle.h)      before what follows, once: the log
+ *                                                               begins behind this record
  *   'R'  u64 number, the record as it was hashed                in order
  *   'C'  a checkpoint: u64 size, note                           behind the record of that number
  *   'Z'  u64 records, u64 checkpoints, u64 epoch notes, SHA-256 of all bytes before this item: last

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "broker/audit/logs.h"
+#include "broker/audit/prune.h"
 #include "broker/audit/ranges.h"
 #include "broker/store/store.h"
 #include "lib/err.h"
@@ -102,6 +103,19 @@ static void drop(struct feed *f)
 		free(f->held[--f->nheld].note);
 }
 
+/* The edge, if the log has one. What is before it is not asked for. */
+static int edge(struct feed *f)
+{
+	struct log_edge g = {0};
+	int r = f->parts->edge ? f->parts->edge(f->source, &g) : 0;
+
+	f->next = 1;
+	if (r < 0 || g.seq == 0)
+		return r;
+	f->next = g.seq + 1;
+	return f->sink->edge ? f->sink->edge(f->arg, g.seq, g.leaf, &g.tree) : -EBADMSG;
+}
+
 int log_feed(const struct log_parts *parts, void *source, const char *log, uint64_t nrecords,
     const struct log_sink *sink, void *arg)
 {
@@ -113,7 +127,9 @@ int log_feed(const struct log_parts *parts, void *source, const char *log, uint6
 		return r;
 	if (strcmp(log, LOG_HOST) != 0 && (r = epochs(&f, false)) != 0)
 		return r;
-	f.next = 1;
+	if ((r = edge(&f)) != 0)
+		return r;
+	size = f.next - 1;
 	do {
 		drop(&f);
 		r = parts->checkpoints(source, size, on_checkpoint, &f);
@@ -160,7 +176,18 @@ static int stored_epochs(void *source, bool host, uint64_t from, log_part_fn fn,
 	    s->s, host ? LOG_HOST_NUMBER : s->log, from, STORE_WALK_MAX, fn, arg);
 }
 
-static const struct log_parts stored_parts = {stored_records, stored_checkpoints, stored_epochs};
+static int stored_edge(void *source, struct log_edge *ret)
+{
+	const struct stored *s = source;
+
+	/* a damaged one says nothing, and the records that it stood for are missing */
+	if (log_edge_get(s->s, s->log, ret, NULL) < 0)
+		ret->seq = 0;
+	return 0;
+}
+
+static const struct log_parts stored_parts = {
+    stored_records, stored_checkpoints, stored_epochs, stored_edge};
 
 int log_feed_store(
     struct store *s, const char *log, const struct log_sink *sink, void *arg, struct err *e)
@@ -214,5 +241,23 @@ static int ranges_on_checkpoint(void *arg, uint64_t size, const void *note, size
 	return ranges_checkpoint(((struct log_ranges *)arg)->ranges, size, note, len);
 }
 
-const struct log_sink log_ranges_sink = {
-    ranges_on_head, ranges_on_host_epoch, ranges_on_epoch, ranges_on_record, ranges_on_checkpoint};
+static int ranges_on_edge(
+    void *arg, uint64_t seq, const uint8_t leaf[DIGEST_LEN], const struct merkle *tree)
+{
+	return ranges_edge(((struct log_ranges *)arg)->ranges, seq, leaf, tree);
+}
+
+static int ranges_on_torn(void *arg, uint64_t from, uint64_t to, bool broken, const char *what)
+{
+	ranges_find(((struct log_ranges *)arg)->ranges, broken ? VERDICT_BROKEN : VERDICT_MISSING,
+	    from, to, "%s", what);
+	return 0;
+}
+
+const struct log_sink log_ranges_sink = {.head = ranges_on_head,
+    .host_epoch = ranges_on_host_epoch,
+    .epoch = ranges_on_epoch,
+    .record = ranges_on_record,
+    .checkpoint = ranges_on_checkpoint,
+    .edge = ranges_on_edge,
+    .torn = ranges_on_torn};

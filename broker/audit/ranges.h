@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "creds/note.h"
+#include "lib/merkle.h"
 #include "lib/str.h"
 
 struct err;
@@ -35,13 +36,21 @@ struct ranges;
 #define RANGES_HOLES_MAX     256
 #define RANGES_TEXT_MAX      240
 
-enum range_state { RANGE_CHAINED, RANGE_SIGNED, RANGE_WITNESSED, RANGE_BROKEN, RANGE_MISSING };
+enum range_state {
+	RANGE_CHAINED,
+	RANGE_SIGNED,
+	RANGE_WITNESSED,
+	RANGE_ARCHIVED,
+	RANGE_BROKEN,
+	RANGE_MISSING
+};
 
 /* What is wrong, the worst last. The result of all is the worst that was found. */
 enum verdict {
 	VERDICT_GOOD,        /* every record is signed, or witnessed */
 	VERDICT_EMPTY,       /* there is nothing */
 	VERDICT_TAIL,        /* the newest records are chained only */
+	VERDICT_ARCHIVED,    /* the first records are in the archive, and were not looked at */
 	VERDICT_NO_KEY,      /* seals are there, and no key to check them with */
 	VERDICT_UNSEALED,    /* no seal at all */
 	VERDICT_MISSING,     /* records are missing */
@@ -88,6 +97,15 @@ int ranges_checkpoint(struct ranges *r, uint64_t size, const void *note, size_t 
 /* head: the number of records that the source says there are; 0: it does not say. complete: false
  * if the source broke off. */
 void ranges_end(struct ranges *r, uint64_t head, bool complete);
+/* Before the records behind it: those up to seq are in an archive. leaf is the leaf hash of record
+ * seq, tree that of all of them. They count as archived: that they were what this tree says is
+ * proved by the next seal that holds, and what they say is not known. Where the records of an edge
+ * were fed it has to agree with them. */
+int ranges_edge(
+    struct ranges *r, uint64_t seq, const uint8_t leaf[DIGEST_LEN], const struct merkle *tree);
+/* The archive is here as well: records that an edge stands for and that were not fed are missing.
+ */
+void ranges_whole(struct ranges *r);
 /* For what only the caller can see, as a log that the host's log names and that is gone. */
 void ranges_find(struct ranges *r, enum verdict v, uint64_t from, uint64_t to, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
@@ -106,6 +124,7 @@ struct finding {
 struct ranges_result {
 	enum verdict verdict;
 	uint64_t records;           /* the number of the newest */
+	uint64_t archived;          /* up to it they were not looked at */
 	uint64_t sealed, witnessed; /* sizes */
 	uint64_t checkpoints;       /* that held */
 	uint64_t epochs;            /* the newest that is proved */

@@ -33,6 +33,10 @@ static void end_anchor(struct ranges *r, uint64_t head)
 		if (size > r->denied)
 			r->denied = size;
 	}
+	if (size < r->archived)
+		ranges_find(r, VERDICT_ARCHIVED, 1, size,
+		    "the checkpoint that was kept tells of %llu records, which are in the archive",
+		    LLU(size));
 	if (size <= r->last)
 		return;
 	if (known < size)

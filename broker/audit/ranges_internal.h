@@ -55,7 +55,10 @@ struct ranges {
 	bool epochs_broken;
 
 	/* records */
-	uint64_t last; /* the newest seen */
+	uint64_t last;      /* the newest seen */
+	uint64_t archived;  /* up to it they were not fed, but an edge was */
+	uint64_t edge_last; /* the newest edge that the tree was taken from */
+	bool whole;         /* what an edge stands for is missing */
 	struct merkle tree;
 	bool lost; /* records are missing, and with them the tree */
 	struct pending pending[2];
@@ -95,6 +98,8 @@ bool seal_judge(struct ranges *r, uint64_t size, const void *note, size_t len, s
 int seal_anchor(struct ranges *r, const void *note, size_t len, struct err *e);
 void seal_end(struct ranges *r);
 int seal_begin(struct ranges *r);
+/* ranges.c: what seals say of the tree as it is now. */
+void ranges_settle(struct ranges *r);
 /* ranges.c: nothing more is known of what is pending. */
 int ranges_flush(struct ranges *r);
 

@@ -14,8 +14,9 @@
 
 const char *verdict_word(enum verdict v)
 {
-	static const char *const words[VERDICTS] = {"good", "empty", "tail", "no-key", "unsealed",
-	    "missing", "epoch-gap", "bad-signature", "rolled-back", "broken", "re-signed", "fork"};
+	static const char *const words[VERDICTS] = {"good", "empty", "tail", "archived", "no-key",
+	    "unsealed", "missing", "epoch-gap", "bad-signature", "rolled-back", "broken",
+	    "re-signed", "fork"};
 
 	return (size_t)v < VERDICTS ? words[v] : "?";
 }
@@ -23,7 +24,7 @@ const char *verdict_word(enum verdict v)
 const char *range_word(enum range_state s)
 {
 	static const char *const words[] = {
-	    "chained only", "signed", "witnessed", "broken", "missing"};
+	    "chained only", "signed", "witnessed", "archived", "broken", "missing"};
 
 	return words[s];
 }
@@ -72,6 +73,7 @@ static enum range_state state_at(const struct ranges *r, uint64_t seq)
 	bool doubt = r->denied > 0 && seq > r->sound && seq <= sealed;
 	enum range_state s = seq > r->last         ? RANGE_MISSING
 	                     : doubt               ? RANGE_BROKEN
+	                     : seq <= r->archived  ? RANGE_ARCHIVED
 	                     : seq <= r->witnessed ? RANGE_WITNESSED
 	                     : seq <= r->good      ? RANGE_SIGNED
 	                                           : RANGE_CHAINED;
@@ -109,6 +111,7 @@ static void make_ranges(struct ranges *r)
 	edge[n++] = r->denied + 1;
 	edge[n++] = r->sound + 1;
 	edge[n++] = r->last + 1;
+	edge[n++] = r->archived + 1;
 	for (size_t i = 0; i < r->nholes; i++) {
 		edge[n++] = r->hole[i].from;
 		edge[n++] = r->hole[i].to + 1;
@@ -142,6 +145,7 @@ void ranges_result(const struct ranges *r, struct ranges_result *ret)
 	*ret = (struct ranges_result){
 	    .verdict = r->verdict,
 	    .records = r->last,
+	    .archived = r->archived,
 	    .sealed = r->good,
 	    .witnessed = r->witnessed,
 	    .checkpoints = r->held,

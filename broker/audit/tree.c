@@ -6,6 +6,7 @@
 
 #include "broker/audit/chain.h"
 #include "broker/audit/logs.h"
+#include "broker/audit/prune.h"
 #include "broker/store/store.h"
 #include "lib/buf.h"
 #include "lib/err.h"
@@ -228,6 +229,18 @@ static void tiles_done(struct tiles *t)
 		free(t->tile[i]);
 }
 
+/* Why a tile is not there. */
+static int no_tile(struct tiles *t, const struct tile *tile)
+{
+	struct log_edge g;
+
+	if (tile->level == 0 && log_edge_get(t->s, t->log, &g, NULL) == 0 &&
+	    tile->index < g.seq / TREE_TILE_WIDTH)
+		return err_set(t->e, -ENOENT, "records 1 to %llu are in the archive", LLU(g.seq));
+	return err_set(t->e, -EUCLEAN, "log %u: tile %u/%llu is missing", t->log, tile->level,
+	    LLU(tile->index));
+}
+
 static int load_tile(struct tiles *t, struct tile *tile)
 {
 	uint64_t width = width_at(t->size, tile->level), first = tile->index * TREE_TILE_WIDTH;
@@ -244,8 +257,7 @@ static int load_tile(struct tiles *t, struct tile *tile)
 		tree_key(t->log, tile->level, tile->index, key);
 		r = store_get(t->s, STORE_TILES, key, sizeof key, &b);
 		if (r < 0 || b.len < n * DIGEST_LEN)
-			return err_set(t->e, -EUCLEAN, "log %u: tile %u/%llu is missing", t->log,
-			    tile->level, LLU(tile->index));
+			return no_tile(t, tile);
 		memcpy(tile->h, b.data, n * DIGEST_LEN);
 	}
 	tile->n = n;
@@ -360,6 +372,30 @@ int tree_root(struct store *s, uint32_t log, uint64_t size, uint8_t ret[DIGEST_L
 	if (r == 0)
 		memcpy(ret, root, DIGEST_LEN);
 	return r;
+}
+
+int tree_range(struct store *s, uint32_t log, uint64_t size, struct merkle *ret,
+    uint8_t ret_leaf[DIGEST_LEN], struct err *e)
+{
+	struct merkle m = {.size = size};
+	uint64_t end = size;
+	struct tiles t = {0};
+	hash leaf = {0};
+	int r = start(&t, s, log, size, e);
+
+	for (unsigned height = 0; r == 0 && height < MERKLE_LEVELS; height++)
+		if (size >> height & 1) {
+			end -= UINT64_C(1) << height;
+			r = subtree(&t, end, height, m.node[height]);
+		}
+	if (r == 0 && size > 0)
+		r = subtree(&t, size - 1, 0, leaf);
+	tiles_done(&t);
+	if (r < 0)
+		return r;
+	*ret = m;
+	memcpy(ret_leaf, leaf, DIGEST_LEN);
+	return 0;
 }
 
 int tree_inclusion(struct store *s, uint32_t log, uint64_t index, uint64_t size,

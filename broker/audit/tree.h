@@ -38,9 +38,13 @@ int tree_append(struct store *s, uint32_t log, struct merkle *m, struct tree_tai
     const uint8_t leaf[DIGEST_LEN], struct err *e);
 
 /* Committed state. The root of the first `size` leaves. ret holds MERKLE_PROOF_MAX hashes. -EINVAL:
- * no such leaf or size; -EUCLEAN: a tile or record is missing. A wrong hash in a tile makes a proof
- * that does not hold. */
+ * no such leaf or size; -ENOENT: a leaf that this needs is in the archive (broker/audit/prune.h);
+ * -EUCLEAN: a tile or record is missing. A wrong hash in a tile makes a proof that does not hold.
+ */
 int tree_root(struct store *s, uint32_t log, uint64_t size, uint8_t ret[DIGEST_LEN], struct err *e);
+/* The same as a compact range, and the hash of the last of those leaves. */
+int tree_range(struct store *s, uint32_t log, uint64_t size, struct merkle *ret,
+    uint8_t ret_leaf[DIGEST_LEN], struct err *e);
 int tree_inclusion(struct store *s, uint32_t log, uint64_t index, uint64_t size,
     uint8_t (*ret)[DIGEST_LEN], size_t *ret_n, struct err *e);
 int tree_consistency(struct store *s, uint32_t log, uint64_t old_size, uint64_t size,

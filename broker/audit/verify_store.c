@@ -6,6 +6,7 @@
 
 #include "broker/audit/chain.h"
 #include "broker/audit/logs.h"
+#include "broker/audit/prune.h"
 #include "broker/store/store.h"
 #include "lib/err.h"
 #include "lib/reader.h"
@@ -81,12 +82,18 @@ static int walk_log(struct store *s, uint32_t log, const char *name, struct veri
 	struct walk w = {.s = s, .v = v, .e = e, .only = log};
 	uint8_t from[LOG_KEY_LEN];
 	struct log_head head;
+	struct log_edge edge;
 	int r;
 
 	verify_init(v);
-	(void)str_copy(v->log, sizeof v->log, name);
-	if ((r = logs_head(s, log, &head, e)) < 0)
+	if ((r = logs_head(s, log, &head, e)) < 0 || (r = log_edge_get(s, log, &edge, e)) < 0)
 		return r == -EUCLEAN ? -EBADMSG : r;
+	if (edge.seq > 0) { /* what is before it is in the archive */
+		verify_init_at(v, edge.seq, edge.leaf);
+		v->tree = edge.tree;
+		v->partial = false;
+	}
+	(void)str_copy(v->log, sizeof v->log, name);
 	do {
 		w.n = 0;
 		/* record 0 does not exist; were it there, it would be found here */

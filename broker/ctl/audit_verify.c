@@ -60,6 +60,7 @@ static const struct {
     {VERDICT_GOOD, EXIT_OK},
     {VERDICT_EMPTY, EXIT_MISSING},
     {VERDICT_TAIL, EXIT_TAIL},
+    {VERDICT_ARCHIVED, EXIT_ARCHIVED},
     {VERDICT_NO_KEY, EXIT_NO_KEY},
     {VERDICT_UNSEALED, EXIT_UNSEALED},
     {VERDICT_MISSING, EXIT_LOST},
@@ -170,14 +171,14 @@ static json_t *result_json(const struct run *run, const char *log, const struct 
 		        (json_int_t)r->findings[i].to, "text", r->findings[i].text));
 	hex_encode(root, r->root, DIGEST_LEN);
 	return json_pack(
-	    "{s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:b, s:o, s:o, s:I}",
+	    "{s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:b, s:o, s:o, s:I}",
 	    "log", log, "source", audit_log_where(run->source), "verdict", verdict_word(r->verdict),
-	    "exit", code_of(run, r->verdict), "records", (json_int_t)r->records, "sealed",
-	    (json_int_t)r->sealed, "witnessed", (json_int_t)r->witnessed, "checkpoints",
-	    (json_int_t)r->checkpoints, "epoch", (json_int_t)r->epochs, "newest", r->newest, "root",
-	    r->sealed ? root : "", "keys", run->keys.from ? run->keys.from : "", "keys_told",
-	    run->keys.told, "ranges", ranges, "findings", findings, "more_findings",
-	    (json_int_t)r->more_findings);
+	    "exit", code_of(run, r->verdict), "records", (json_int_t)r->records, "archived",
+	    (json_int_t)r->archived, "sealed", (json_int_t)r->sealed, "witnessed",
+	    (json_int_t)r->witnessed, "checkpoints", (json_int_t)r->checkpoints, "epoch",
+	    (json_int_t)r->epochs, "newest", r->newest, "root", r->sealed ? root : "", "keys",
+	    run->keys.from ? run->keys.from : "", "keys_told", run->keys.told, "ranges", ranges,
+	    "findings", findings, "more_findings", (json_int_t)r->more_findings);
 }
 
 static void result_text(const struct run *run, const char *log, const struct ranges_result *r)
@@ -204,7 +205,7 @@ static void result_text(const struct run *run, const char *log, const struct ran
 
 static int keep(struct run *run, const struct ranges_result *r)
 {
-	if (run->keep_fd < 0 || !r->note || r->verdict > VERDICT_TAIL)
+	if (run->keep_fd < 0 || !r->note || r->verdict > VERDICT_ARCHIVED)
 		return EXIT_OK;
 	return audit_put(run->keep_fd, ctl_opt(run->c, "keep"), r->note, r->note_len);
 }

@@ -1,7 +1,7 @@
 /*
  * What the files of the `postern` command share: exit statuses, where things are, and the link to
  * the core. A file a noun: ca.c, cert.c, session.c, audit.c, check.c, status.c, admin.c (reload,
- * clock, jwks, host-key), up.c.
+ * clock, jwks, host-key), up.c, witness.c.
  */
 #ifndef POSTERN_CTL_CTL_H
 #define POSTERN_CTL_CTL_H
@@ -38,7 +38,8 @@ enum ctl_exit {
 	EXIT_ROLLED_BACK = 26, /* less than a checkpoint that was kept */
 	EXIT_RESIGNED = 27,    /* signed by a key out of its epoch */
 	EXIT_FORK = 28,        /* two histories were signed */
-	EXIT_DROPPED = 29      /* a whole log is gone */
+	EXIT_DROPPED = 29,     /* a whole log is gone */
+	EXIT_ARCHIVED = 30     /* records are in the archive, which was not looked at */
 };
 
 /* STATE/NAME of --state, else INSTALLED. Returns dst. */
@@ -80,5 +81,9 @@ int ctl_reload(struct ctl *c);
 int ctl_jwks(struct ctl *c);
 int ctl_host_key(struct ctl *c);
 int ctl_up(struct ctl *c);
+int ctl_witness(struct ctl *c);
+int ctl_witness_key(struct ctl *c);
+int ctl_witness_list(struct ctl *c);
+int ctl_witness_forget(struct ctl *c);
 
 #endif
