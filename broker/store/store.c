@@ -16,6 +16,7 @@
 #include "lib/util.h"
 
 #define DATA_FILE  "data.mdb"
+#define NEW_FILE   "data.new" /* until it is whole */
 #define FULL_BELOW (UINT64_C(1) << 20)
 #define LOCK_FILE  "lock.mdb"
 
@@ -165,15 +166,14 @@ static unsigned env_flags(const struct store *s)
 	           : MDB_RDONLY;
 }
 
-int store_reopen(struct store *s, struct err *e)
+static int open_env(struct store *s, const char *name, unsigned flags, struct err *e)
 {
-	unsigned flags = env_flags(s);
-	char path[48];
+	char path[64];
 	int rc, r, dead;
 
 	close_env(s);
 	/* LMDB knows paths only; this one is the descriptor */
-	(void)snprintf(path, sizeof path, "/proc/self/fd/%d", s->dirfd);
+	(void)snprintf(path, sizeof path, "/proc/self/fd/%d/%s", s->dirfd, name);
 	if ((rc = mdb_env_create(&s->env)) != 0) {
 		s->env = NULL;
 		return store_error(s, rc, "opening", e);
@@ -192,15 +192,36 @@ int store_reopen(struct store *s, struct err *e)
 	return 0;
 }
 
-/* The first two pages of a new file; LMDB itself would take any 0 byte file, or garbage, for its
- * own. */
-static int check_file(const struct store *s, struct err *e)
+int store_reopen(struct store *s, struct err *e)
+{
+	return open_env(s, "", env_flags(s), e);
+}
+
+/* LMDB writes the first pages of a file of its own at once and syncs them with the first commit: a
+ * power cut between them leaves what it will not open again. So a file gets its name when it is
+ * whole. */
+static int make_file(struct store *s, struct err *e)
+{
+	int r;
+
+	if (unlinkat(s->dirfd, NEW_FILE, 0) < 0 && errno != ENOENT)
+		return err_set(e, -errno, "%s: %m", NEW_FILE);
+	if ((r = open_env(s, NEW_FILE, MDB_NOSUBDIR | MDB_NOLOCK, e)) < 0)
+		return r;
+	close_env(s);
+	if (renameat(s->dirfd, NEW_FILE, s->dirfd, DATA_FILE) < 0 || fsync(s->dirfd) < 0)
+		return err_set(e, -errno, "%s: %m", DATA_FILE);
+	return 0;
+}
+
+/* LMDB itself would take any 0 byte file, or garbage, for its own. */
+static int check_file(struct store *s, struct err *e)
 {
 	struct stat st;
 
 	if (fstatat(s->dirfd, DATA_FILE, &st, AT_SYMLINK_NOFOLLOW) < 0) {
 		if (errno == ENOENT && !s->config.read_only)
-			return 0;
+			return make_file(s, e);
 		return err_set(e, -errno, "%s: %m", DATA_FILE);
 	}
 	if (!S_ISREG(st.st_mode))
