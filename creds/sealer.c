@@ -20,7 +20,7 @@
 
 /* ---- the beginning and the end ---- */
 
-static int epoch_public(const struct sealer *s, uint8_t ret[NOTE_KEY_LEN])
+int sealer_epoch_public(const struct sealer *s, uint8_t ret[NOTE_KEY_LEN])
 {
 	cleanup_secret struct secret *seed = secret_new(SEED_LEN);
 	int r;
@@ -36,13 +36,13 @@ static int begin(struct sealer *s, int keys_fd, struct err *e)
 	int r;
 
 	fd_random(secret_data(s->seeds), secret_len(s->seeds));
-	if ((r = epoch_public(s, s->first)) < 0)
+	if ((r = sealer_epoch_public(s, s->first)) < 0)
 		return err_set(e, r, "a key for seals cannot be made");
 	return sealer_create(s, keys_fd, e);
 }
 
 /* No older seed is left anywhere before anything is signed. */
-static int scrub(struct sealer *s, struct err *e)
+int sealer_scrub(struct sealer *s, struct err *e)
 {
 	int r = s->stale ? sealer_store(s, e) : 0;
 
@@ -69,7 +69,7 @@ int sealer_open(int keys_fd, struct sealer **ret, struct err *e)
 	if (r == -ENOENT)
 		r = begin(s, keys_fd, e);
 	else if (r == 0)
-		r = scrub(s, e);
+		r = sealer_scrub(s, e);
 	if (r < 0) {
 		sealer_free(s);
 		return r;
@@ -90,7 +90,7 @@ void sealer_free(struct sealer *s)
 
 /* ---- what it knows ---- */
 
-static struct sealed *find(const struct sealer *s, const char *log)
+struct sealed *sealer_find(const struct sealer *s, const char *log)
 {
 	for (size_t i = 0; i < s->nlogs; i++)
 		if (strcmp(s->logs[i].name, log) == 0)
@@ -100,7 +100,7 @@ static struct sealed *find(const struct sealer *s, const char *log)
 
 void sealer_last(const struct sealer *s, const char *log, struct checkpoint *ret)
 {
-	const struct sealed *l = find(s, log);
+	const struct sealed *l = sealer_find(s, log);
 
 	memset(ret, 0, sizeof *ret);
 	if (!l)
@@ -131,14 +131,13 @@ void sealer_keys(const struct sealer *s, uint8_t log[NOTE_KEY_LEN], uint8_t epoc
 	memset(log, 0, NOTE_KEY_LEN);
 	memset(epoch, 0, NOTE_KEY_LEN);
 	(void)note_public(sealer_log_seed(s), log);
-	(void)epoch_public(s, epoch);
+	(void)sealer_epoch_public(s, epoch);
 	memcpy(first, s->first, NOTE_KEY_LEN);
 }
 
 /* ---- signing ---- */
 
-/* text, an empty line, the log key's signature, the epoch's. */
-static int sign_both(
+int sealer_sign(
     struct sealer *s, const char *origin, struct buf *text, struct buf *out, struct err *e)
 {
 	cleanup_secret struct secret *seed = secret_new(SEED_LEN);
@@ -148,9 +147,10 @@ static int sign_both(
 
 	if (!seed || buf_status(text) < 0)
 		return err_set(e, -ENOMEM, "cannot hold a note");
-	if ((r = scrub(s, e)) < 0)
+	if ((r = sealer_scrub(s, e)) < 0)
 		return r;
-	if ((r = note_public(sealer_log_seed(s), log)) < 0 || (r = epoch_public(s, epoch)) < 0 ||
+	if ((r = note_public(sealer_log_seed(s), log)) < 0 ||
+	    (r = sealer_epoch_public(s, epoch)) < 0 ||
 	    (r = sealer_derive(sealer_epoch_seed(s), INFO_SIGN, secret_data(seed))) < 0)
 		return err_set(e, r, "a key for seals cannot be made");
 	if ((r = note_key_init(&log_key, origin, NOTE_ED25519, log, e)) < 0 ||
@@ -197,8 +197,8 @@ static int check_growth(const struct sealed *l, const struct checkpoint *c,
 	if (c->size < old)
 		return err_set(e, -EPERM, "size %llu is smaller than the sealed %llu",
 		    (unsigned long long)c->size, (unsigned long long)old);
-	if (!l || c->size == old) {
-		if (nproof != 0 || (l && memcmp(l->root, c->root, DIGEST_LEN) != 0))
+	if (old == 0 || c->size == old) {
+		if (nproof != 0 || (old > 0 && memcmp(l->root, c->root, DIGEST_LEN) != 0))
 			return err_set(e, -EPERM,
 			    "not consistent with what was sealed at size %llu",
 			    (unsigned long long)old);
@@ -214,7 +214,7 @@ static int check_growth(const struct sealed *l, const struct checkpoint *c,
 static int remember(
     struct sealer *s, const char *log, const char *host, const struct checkpoint *c, struct err *e)
 {
-	struct sealed *l = find(s, log), old = {0};
+	struct sealed *l = sealer_find(s, log), old = {0};
 	bool first = !*s->origin;
 	int r;
 
@@ -251,11 +251,11 @@ int sealer_seal(struct sealer *s, const char *log, const struct checkpoint *c,
 
 	buf_init(&text, TEXT_MAX);
 	if ((r = check_origin(s, log, c, host, e)) < 0 ||
-	    (r = check_growth(find(s, log), c, proof, nproof, e)) < 0 || (r = scrub(s, e)) < 0 ||
-	    (r = remember(s, log, host, c, e)) < 0)
+	    (r = check_growth(sealer_find(s, log), c, proof, nproof, e)) < 0 ||
+	    (r = sealer_scrub(s, e)) < 0 || (r = remember(s, log, host, c, e)) < 0)
 		return r;
 	checkpoint_text(c, &text);
-	return sign_both(s, c->origin, &text, out, e);
+	return sealer_sign(s, c->origin, &text, out, e);
 }
 
 /* ---- epochs ---- */
@@ -277,7 +277,7 @@ static int look_ahead(const struct sealer *s, struct secret *seed, uint8_t key[N
 int sealer_epoch_note(struct sealer *s, const char *log, struct buf *out, struct err *e)
 {
 	cleanup_secret struct secret *seed = secret_new(SEED_LEN);
-	struct sealed *l = find(s, log);
+	struct sealed *l = sealer_find(s, log);
 	char origin[NOTE_NAME_MAX + 1], root[B64_LEN(DIGEST_LEN) + 1];
 	uint8_t key[NOTE_KEY_LEN];
 	struct note_key next;
@@ -285,7 +285,7 @@ int sealer_epoch_note(struct sealer *s, const char *log, struct buf *out, struct
 	int r;
 
 	buf_init(&text, TEXT_MAX);
-	if (!l)
+	if (!l || l->size == 0)
 		return err_set(e, -ENOENT, "this log was never sealed");
 	if (!seed || (r = look_ahead(s, seed, key)) < 0)
 		return err_set(e, seed ? r : -ENOMEM, "the next epoch's key cannot be made");
@@ -297,7 +297,7 @@ int sealer_epoch_note(struct sealer *s, const char *log, struct buf *out, struct
 	    &text, SEALER_EPOCH_TEXT "\n%s\n%llu\n", origin, (unsigned long long)s->epoch + 1);
 	note_key_format(&next, &text);
 	buf_printf(&text, "\n%llu\n%s\n", (unsigned long long)l->size, root);
-	if ((r = sign_both(s, origin, &text, out, e)) < 0)
+	if ((r = sealer_sign(s, origin, &text, out, e)) < 0)
 		return r;
 	l->noted = true;
 	return 0;
@@ -316,10 +316,10 @@ int sealer_next_epoch(struct sealer *s, uint64_t epoch, struct err *e)
 	if (s->nlogs == 0)
 		return err_set(e, -EAGAIN, "nothing was sealed in this epoch");
 	for (size_t i = 0; i < s->nlogs; i++)
-		if (!s->logs[i].noted)
+		if (s->logs[i].size > 0 && !s->logs[i].noted)
 			return err_set(e, -EAGAIN, "log %s has no note into epoch %llu",
 			    s->logs[i].name, (unsigned long long)epoch);
-	if ((r = scrub(s, e)) < 0)
+	if ((r = sealer_scrub(s, e)) < 0)
 		return r;
 	memcpy(secret_data(old), sealer_epoch_seed(s), SEED_LEN);
 	if ((r = sealer_derive(secret_data(old), INFO_RATCHET, sealer_epoch_seed(s))) < 0) {
@@ -337,5 +337,5 @@ int sealer_next_epoch(struct sealer *s, uint64_t epoch, struct err *e)
 	for (size_t i = 0; i < s->nlogs; i++)
 		s->logs[i].noted = false;
 	s->stale = true;
-	return scrub(s, e);
+	return sealer_scrub(s, e);
 }

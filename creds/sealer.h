@@ -25,6 +25,17 @@
  * The sealer parses what it signs: it refuses a checkpoint that is smaller than its last or not
  * proved consistent with it, of an origin that does not fit the log's name.
  *
+ * A log that was set back (a store restored from a backup) is sealed again only after a *break*,
+ * which an operator asks for: sealer_break() makes the log go on from a checkpoint that the sealer
+ * itself signed before, and says so in a note, by the log key and the key of the current epoch:
+ *
+ *   postern.log/break/v1 LF origin LF number LF old size LF base64(old root) LF size LF
+ * base64(root) LF epoch LF verifier key of the epoch LF time in seconds LF
+ *
+ * What the log held behind `size` up to `old size` is gone, or was replaced. The notes into epochs
+ * that the store has lost are gone as well: so the break carries the epoch's key, and a verifier
+ * who follows it names it. A log that the store has lost altogether goes on from size 0.
+ *
  * A verifier has the log key and the key of epoch 0 (`postern audit keys`). The host's epoch notes
  * 1, 2, ... give the keys: note n must be signed by the key of epoch n - 1, name epoch n, and carry
  * the key of epoch n. In each log, note n says at which size and root epoch n - 1 ended there: no
@@ -53,6 +64,8 @@ struct sealer;
 	190 /* of the host: "/t/" NAME and "/epoch/" N have to fit a key's name                    \
 	     */
 #define SEALER_EPOCH_TEXT "postern.log/epoch/v1"
+#define SEALER_BREAK_TEXT "postern.log/break/v1"
+#define SEALER_BREAKS_MAX 65535 /* of one log */
 
 /* Opens or makes the state below keys_fd (borrowed). -EUCLEAN: neither slot is whole: it will not
  * sign. */
@@ -75,6 +88,15 @@ int sealer_epoch_note(struct sealer *s, const char *log, struct buf *out, struct
 /* Ratchets to `epoch`, which is sealer_epoch() + 1. -EAGAIN: a log lacks its epoch note, or nothing
  * was ever sealed; then nothing has changed. */
 int sealer_next_epoch(struct sealer *s, uint64_t epoch, struct err *e);
+/* The log goes on from the checkpoint in note, which this log key signed and which is smaller than
+ * what was sealed last; len 0: from its beginning. Appends the break note; the state is on the disk
+ * by then. What is asked for once more, before the log was sealed again, is answered with the same
+ * break. -EPERM: not a checkpoint of ours, or none that was sealed before the last; -ENOENT: never
+ * sealed. */
+int sealer_break(struct sealer *s, const char *log, const void *note, size_t len, struct buf *out,
+    struct err *e);
+/* How often this log was set back. */
+uint32_t sealer_breaks(const struct sealer *s, const char *log);
 uint64_t sealer_epoch(const struct sealer *s);
 const char *sealer_origin(const struct sealer *s); /* "" before the first checkpoint */
 /* Public keys: of the log key, of the current epoch, of epoch 0. */
@@ -95,6 +117,17 @@ struct epoch_note {
 	struct note_key key;    /* its key */
 };
 int epoch_note_parse(const char *text, size_t len, struct epoch_note *ret, struct err *e);
+/* What the text of a break note says. As strict. */
+struct break_note {
+	char origin[NOTE_NAME_MAX + 1];
+	uint64_t number; /* from 1 */
+	uint64_t old_size, size;
+	uint8_t old_root[DIGEST_LEN], root[DIGEST_LEN];
+	uint64_t epoch; /* that signed it */
+	struct note_key key;
+	int64_t time_s;
+};
+int break_note_parse(const char *text, size_t len, struct break_note *ret, struct err *e);
 /* The origin of a log; -EINVAL for a bad name or one that is too long. */
 int sealer_origin_of(const char *host_origin, const char *log, char *dst, size_t size);
 

@@ -18,11 +18,13 @@
 /*
  * A slot: magic, u32 version, u64 counter, u64 epoch, seed of the log key, seed of the epoch,
  * public key of epoch 0, string origin, u32 number of logs, for each string name, u64 size, root;
- * zeros; and at its very end the SHA-256 of all before. It passes through struct secret only.
+ * since version 2 also for each log u16 how often it was set back, and behind the logs the last
+ * time that one was: string name, u64 old size, old root, u64 size, root, u64 time; zeros; and at
+ * its very end the SHA-256 of all before. It passes through struct secret only.
  */
 
 static const char magic[8] = {'P', 'O', 'S', 'T', 'S', 'E', 'A', 'L'};
-#define VERSION 1
+#define VERSION 2
 #define BODY    (SEALER_SLOT - DIGEST_LEN)
 
 uint8_t *sealer_log_seed(const struct sealer *s)
@@ -55,7 +57,15 @@ static int pack(struct sealer *s, uint64_t counter)
 		buf_put_cstring(&b, s->logs[i].name);
 		buf_put_u64(&b, s->logs[i].size);
 		buf_put(&b, s->logs[i].root, DIGEST_LEN);
+		buf_put_u8(&b, (uint8_t)(s->logs[i].breaks >> 8));
+		buf_put_u8(&b, (uint8_t)s->logs[i].breaks);
 	}
+	buf_put_cstring(&b, s->broken.name);
+	buf_put_u64(&b, s->broken.old_size);
+	buf_put(&b, s->broken.old_root, DIGEST_LEN);
+	buf_put_u64(&b, s->broken.size);
+	buf_put(&b, s->broken.root, DIGEST_LEN);
+	buf_put_u64(&b, (uint64_t)s->broken.time_s);
 	if (buf_status(&b) < 0 || b.len > BODY)
 		return -ENOBUFS;
 	digest_sha256(secret_data(s->image), BODY, secret_data(s->image) + BODY);
@@ -129,16 +139,40 @@ int sealer_create(struct sealer *s, int keys_fd, struct err *e)
 
 /* ---- reading ---- */
 
-static int read_log(struct reader *in, struct sealed *l)
+static int read_log(struct reader *in, uint32_t version, struct sealed *l)
 {
+	uint8_t high = 0, low = 0;
 	const uint8_t *root;
 	int r;
 
 	if ((r = reader_cstring(in, l->name, sizeof l->name)) < 0 ||
-	    (r = reader_u64(in, &l->size)) < 0 || (r = reader_bytes(in, DIGEST_LEN, &root)) < 0)
+	    (r = reader_u64(in, &l->size)) < 0 || (r = reader_bytes(in, DIGEST_LEN, &root)) < 0 ||
+	    (version > 1 && ((r = reader_u8(in, &high)) < 0 || (r = reader_u8(in, &low)) < 0)))
 		return r;
 	memcpy(l->root, root, DIGEST_LEN);
-	return *l->name != '\0' && l->size > 0 && l->size <= INT64_MAX ? 0 : -EBADMSG;
+	l->breaks = (uint32_t)high << 8 | low;
+	/* only what was set back to its beginning is empty */
+	if (*l->name == '\0' || l->size > INT64_MAX || (l->size == 0 && l->breaks == 0))
+		return -EBADMSG;
+	return 0;
+}
+
+static int read_break(struct reader *in, struct sealed_break *b)
+{
+	const uint8_t *old_root, *root;
+	uint64_t time;
+	int r;
+
+	if ((r = reader_cstring(in, b->name, sizeof b->name)) < 0 ||
+	    (r = reader_u64(in, &b->old_size)) < 0 ||
+	    (r = reader_bytes(in, DIGEST_LEN, &old_root)) < 0 ||
+	    (r = reader_u64(in, &b->size)) < 0 || (r = reader_bytes(in, DIGEST_LEN, &root)) < 0 ||
+	    (r = reader_u64(in, &time)) < 0)
+		return r;
+	memcpy(b->old_root, old_root, DIGEST_LEN);
+	memcpy(b->root, root, DIGEST_LEN);
+	b->time_s = (int64_t)time;
+	return b->old_size <= INT64_MAX && b->size <= INT64_MAX && time <= INT64_MAX ? 0 : -EBADMSG;
 }
 
 /* The image into s; s is only half filled after an error. */
@@ -153,7 +187,7 @@ static int unpack(struct sealer *s)
 	if (memcmp(digest, p + BODY, DIGEST_LEN) != 0 || memcmp(p, magic, sizeof magic) != 0)
 		return -EBADMSG;
 	reader_init(&in, p + sizeof magic, BODY - sizeof magic);
-	if (reader_u32(&in, &version) < 0 || version != VERSION ||
+	if (reader_u32(&in, &version) < 0 || version == 0 || version > VERSION ||
 	    reader_u64(&in, &s->counter) < 0 || reader_u64(&in, &s->epoch) < 0 ||
 	    reader_bytes(&in, 2 * (size_t)SEED_LEN, &seeds) < 0 ||
 	    reader_bytes(&in, NOTE_KEY_LEN, &first) < 0 ||
@@ -162,9 +196,12 @@ static int unpack(struct sealer *s)
 		return -EBADMSG;
 	for (s->nlogs = 0; s->nlogs < n; s->nlogs++) {
 		memset(&s->logs[s->nlogs], 0, sizeof s->logs[0]);
-		if (read_log(&in, &s->logs[s->nlogs]) < 0)
+		if (read_log(&in, version, &s->logs[s->nlogs]) < 0)
 			return -EBADMSG;
 	}
+	memset(&s->broken, 0, sizeof s->broken);
+	if (version > 1 && read_break(&in, &s->broken) < 0)
+		return -EBADMSG;
 	memcpy(secret_data(s->seeds), seeds, 2 * (size_t)SEED_LEN);
 	memcpy(s->first, first, NOTE_KEY_LEN);
 	return 0;

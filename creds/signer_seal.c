@@ -49,11 +49,12 @@ void signer_seal_done(struct signer_seal *s)
 	s->sealer = NULL;
 }
 
-static json_t *pack_note(struct buf *note, json_t *epoch)
+/* number: of the epoch, or of the break; its name is in the table. */
+static json_t *pack_note(struct buf *note, const char *key, json_t *number)
 {
 	json_t *o = json_pack("{s:o}", "note", msg_json_bytes(note->data, note->len));
 
-	if (epoch && (!o || json_object_set_new(o, "epoch", epoch) < 0)) {
+	if (key && (!o || json_object_set_new(o, key, number) < 0)) {
 		json_decref(o);
 		return NULL;
 	}
@@ -108,7 +109,7 @@ static int seal(struct signer_seal *s, const struct msg *m, json_t **ret, struct
 		return err_set(e, -EAGAIN, "too many seals at once");
 	r = sealer_seal(s->sealer, msg_str(m, "log"), &c, proof, n, &note, e);
 	if (r == 0)
-		*ret = pack_note(&note, NULL);
+		*ret = pack_note(&note, NULL, NULL);
 	return r;
 }
 
@@ -122,7 +123,26 @@ static int epoch_note(struct signer_seal *s, const struct msg *m, json_t **ret, 
 		return err_set(e, -EAGAIN, "too many seals at once");
 	r = sealer_epoch_note(s->sealer, msg_str(m, "log"), &note, e);
 	if (r == 0)
-		*ret = pack_note(&note, json_integer((json_int_t)sealer_epoch(s->sealer) + 1));
+		*ret = pack_note(
+		    &note, "epoch", json_integer((json_int_t)sealer_epoch(s->sealer) + 1));
+	return r;
+}
+
+static int set_back(struct signer_seal *s, const struct msg *m, json_t **ret, struct err *e)
+{
+	cleanup_buf struct buf from, note;
+	int r;
+
+	buf_init(&from, NOTE_MAX);
+	buf_init(&note, NOTE_MAX);
+	if (json_object_get(m->body, "note") && msg_bytes(m, "note", &from) < 0)
+		return err_set(e, -EINVAL, "a checkpoint that is too long");
+	if (!take(&s->notes, NOTE_NS, NOTE_NS * SEAL_BURST))
+		return err_set(e, -EAGAIN, "too many seals at once");
+	r = sealer_break(s->sealer, msg_str(m, "log"), from.data, from.len, &note, e);
+	if (r == 0)
+		*ret = pack_note(
+		    &note, "number", json_integer(sealer_breaks(s->sealer, msg_str(m, "log"))));
 	return r;
 }
 
@@ -149,8 +169,9 @@ static int tell_keys(struct signer_seal *s, json_t **ret)
 
 		sealer_last(s->sealer, name, &c);
 		(void)json_array_append_new(
-		    logs, json_pack("{s:s, s:I, s:o}", "log", name, "size", (json_int_t)c.size,
-		              "root", msg_json_bytes(c.root, DIGEST_LEN)));
+		    logs, json_pack("{s:s, s:I, s:o, s:I}", "log", name, "size", (json_int_t)c.size,
+		              "root", msg_json_bytes(c.root, DIGEST_LEN), "breaks",
+		              (json_int_t)sealer_breaks(s->sealer, name)));
 	}
 	sealer_keys(s->sealer, log, epoch, first);
 	*ret = json_pack("{s:s, s:I, s:o, s:o, s:o, s:o}", "origin", sealer_origin(s->sealer),
@@ -165,6 +186,7 @@ static const char *answer_of(const struct msg *m)
 	return msg_is(m, "checkpoint.sign") ? "checkpoint.signed"
 	       : msg_is(m, "epoch.note")    ? "epoch.noted"
 	       : msg_is(m, "epoch.next")    ? "epoch.turned"
+	       : msg_is(m, "break.sign")    ? "break.signed"
 	       : msg_is(m, "seal.keys")     ? "seal.keys.tell"
 	                                    : NULL;
 }
@@ -184,6 +206,8 @@ int signer_seal_handle(struct signer_seal *s, const struct msg *m, const char **
 		r = seal(s, m, &body, e);
 	else if (msg_is(m, "epoch.note"))
 		r = epoch_note(s, m, &body, e);
+	else if (msg_is(m, "break.sign"))
+		r = set_back(s, m, &body, e);
 	else if (msg_is(m, "epoch.next"))
 		r = next_epoch(s, m, &body, e);
 	else

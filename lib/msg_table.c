@@ -158,7 +158,7 @@ const struct msg_type msg_types[] = {
         {{"origin", MSG_STRING, 255, false}, /* of the host; empty before the first checkpoint */
             {"epoch", MSG_INT, INT64_MAX, false}, {"log_key", MSG_BYTES, 32, false},
             {"epoch_key", MSG_BYTES, 32, false}, {"first_key", MSG_BYTES, 32, false},
-            {"logs", MSG_OBJECTS, 256, false}}}, /* log, size, root: as sealed last */
+            {"logs", MSG_OBJECTS, 256, false}}}, /* log, size, root: as sealed last; breaks */
     {"checkpoint.sign", MSG_CORE, MSG_SIGNER, LINKED, 16 * KIB, NO_FDS,
         {{"log", MSG_STRING, NAME_MAX_LEN, false}, /* a tenant's name, or host */
             {"origin", MSG_STRING, 255, false}, {"size", MSG_INT, INT64_MAX, false},
@@ -175,6 +175,12 @@ const struct msg_type msg_types[] = {
         {{"epoch", MSG_INT, INT64_MAX, false}}},
     {"epoch.turned", MSG_SIGNER, MSG_CORE, LINKED, SMALL, NO_FDS,
         {{"epoch", MSG_INT, INT64_MAX, false}}},
+    /* an operator accepts that a log was set back: it goes on from this checkpoint */
+    {"break.sign", MSG_CORE, MSG_SIGNER, LINKED, 32 * KIB, NO_FDS,
+        {{"log", MSG_STRING, NAME_MAX_LEN, false},
+            {"note", MSG_BYTES, 16 * KIB, true}}}, /* none: from its beginning */
+    {"break.signed", MSG_SIGNER, MSG_CORE, LINKED, 32 * KIB, NO_FDS,
+        {{"number", MSG_INT, 65535, false}, {"note", MSG_BYTES, 16 * KIB, false}}},
 
     /* ---- the exporter: sinks, witnesses, the archive (broker/export/export.h) ---- */
     /* what there is now, at the start and when something has come (at most five times a second) */
@@ -260,7 +266,18 @@ const struct msg_type msg_types[] = {
     /* raw records from sequence number `from`, as many as fit one answer */
     {"ctl.records", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS,
         {{"from", MSG_INT, INT64_MAX, false}, {"max", MSG_INT, 1024, false},
-            {"log", MSG_STRING, NAME_MAX_LEN, true}}}, /* the host's if it does not say */
+            {"log", MSG_STRING, NAME_MAX_LEN, true}, /* the host's if it does not say */
+            {"private", MSG_BOOL, 0, true}}}, /* with personal values: that is recorded */
+    /* the body beside a record, from byte `at` on */
+    {"ctl.body", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {LOG, {"seq", MSG_INT, INT64_MAX, false}, {"at", MSG_INT, INT32_MAX, false},
+            {"private", MSG_BOOL, 0, true}}},
+    {"ctl.bodypart", MSG_CORE, MSG_CTL, LINKED, MSG_MAX, NO_FDS,
+        {{"size", MSG_INT, INT32_MAX, false}, {"data", MSG_BYTES, 64 * KIB, false},
+            {"private", MSG_BLOBS, 1024, true}}}, /* with the first one */
+    /* every personal value that was recorded with this person */
+    {"ctl.erase", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {{"person", MSG_STRING, 1024, false}}},
     {"ctl.page", MSG_CORE, MSG_CTL, LINKED, MSG_MAX, NO_FDS,
         {{"from", MSG_INT, INT64_MAX, false}, {"size", MSG_INT, INT64_MAX, false},
             {"records", MSG_BLOBS, 1024, false},

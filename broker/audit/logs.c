@@ -266,3 +266,37 @@ int logs_epoch_walk(
 {
 	return walk(s, STORE_EPOCHS, log, from, max, fn, arg);
 }
+
+int logs_break_put(struct store *s, uint32_t log, uint64_t number, const void *note, size_t len)
+{
+	return put(s, STORE_BREAKS, log, number, note, len);
+}
+
+int logs_break_walk(
+    struct store *s, uint32_t log, uint64_t from, size_t max, logs_note_fn fn, void *arg)
+{
+	return walk(s, STORE_BREAKS, log, from, max, fn, arg);
+}
+
+int logs_break_last(struct store *s, uint32_t log, uint64_t *ret)
+{
+	uint8_t key[LOG_KEY_LEN];
+	cleanup_buf struct buf found, note;
+	struct reader r;
+	uint32_t number;
+	uint64_t n = 0;
+	int rc;
+
+	buf_init(&found, STORE_KEY_MAX);
+	buf_init(&note, STORE_VALUE_MAX);
+	log_key(log, INT64_MAX, key);
+	rc = store_before(s, STORE_BREAKS, key, sizeof key, &found, &note);
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	reader_init(&r, found.data, found.len);
+	if (rc == 0 &&
+	    (reader_u32(&r, &number) < 0 || reader_u64(&r, &n) < 0 || reader_end(&r) < 0))
+		return -EUCLEAN;
+	*ret = rc == 0 && number == log ? n : 0;
+	return 0;
+}

@@ -28,9 +28,9 @@ struct store;
 
 /* Where a log has come to: STORE_HEADS. */
 struct log_head {
-	uint64_t seq;             /* of the newest record; 0: none */
-	int64_t time_ns;          /* its time */
-	uint64_t bytes;           /* of all its records that are in the store, and of their bodies */
+	uint64_t seq;    /* of the newest record; 0: none */
+	int64_t time_ns; /* its time */
+	uint64_t bytes;  /* of all its records that are in the store, and of their bodies */
 	uint8_t leaf[DIGEST_LEN]; /* leaf hash of the newest record; zeros when there is none */
 	struct merkle tree;       /* tree.size == seq */
 };
@@ -74,6 +74,13 @@ int logs_epoch_put(struct store *s, uint32_t log, uint64_t epoch, const void *no
 int logs_epoch_get(struct store *s, uint32_t log, uint64_t epoch, struct buf *ret);
 int logs_epoch_walk(
     struct store *s, uint32_t log, uint64_t from, size_t max, logs_note_fn fn, void *arg);
+
+/* Break notes (creds/sealer.h) by their numbers, from 1, with gaps. */
+int logs_break_put(struct store *s, uint32_t log, uint64_t number, const void *note, size_t len);
+int logs_break_walk(
+    struct store *s, uint32_t log, uint64_t from, size_t max, logs_note_fn fn, void *arg);
+/* The number of the newest; 0: none. */
+int logs_break_last(struct store *s, uint32_t log, uint64_t *ret);
 
 /* u32 log, u64 n. */
 void log_key(uint32_t log, uint64_t n, uint8_t out[LOG_KEY_LEN]);

@@ -128,7 +128,7 @@ void seal_record(struct seal *s, const char *class_name, const char *tenant, jso
 
 /* ---- one seal ---- */
 
-static void unsealed(struct seal *s, struct seal_log *l, const char *why)
+void seal_unsealed(struct seal *s, struct seal_log *l, const char *why)
 {
 	l->wanted = false;
 	if (strcmp(l->why, why) == 0)
@@ -167,7 +167,7 @@ static bool sign(struct seal *s, struct seal_log *l)
 	json_t *body = question_of(s, l);
 
 	if (!body) {
-		unsealed(s, l, "its tree cannot be read");
+		seal_unsealed(s, l, "its tree cannot be read");
 		return false;
 	}
 	if (seal_ask(s, "checkpoint.sign", body, l) < 0) {
@@ -187,7 +187,7 @@ static void signed_(struct seal *s, struct seal_log *l, const struct msg *m)
 	l->known = true;
 	if (msg_bytes(m, "note", &note) < 0 || s->env.logs->put_checkpoint(s->env.logs_arg,
 	                                           l->number, l->asked, note.data, note.len) < 0) {
-		unsealed(s, l, "its checkpoint cannot be kept");
+		seal_unsealed(s, l, "its checkpoint cannot be kept");
 		return;
 	}
 	l->sealed = l->asked;
@@ -211,7 +211,8 @@ void seal_round(struct seal *s)
 	for (size_t i = 0; i < s->nlogs; i++) {
 		struct seal_log *l = &s->logs[i];
 
-		l->wanted = l->stored && !l->rolled && l->size > l->sealed && l->size >= l->last;
+		l->wanted = l->stored && !l->rolled && !l->owed && l->size > l->sealed &&
+		            l->size >= l->last;
 	}
 	s->round = true;
 	seal_step(s);
@@ -230,7 +231,7 @@ static bool round_step(struct seal *s)
 	s->round = false;
 	s->round_boot_ns = clock_boot_ns();
 	host = seal_find(s, SEALER_HOST, false);
-	if (!host || host->rolled)
+	if (!host || host->rolled || host->owed)
 		return false;
 	look(s, host);
 	return host->size > host->sealed && host->size >= host->last && sign(s, host);
@@ -251,7 +252,8 @@ void seal_step(struct seal *s)
 		return;
 	s->in_step = true;
 	while (s->learned && s->question == 0) {
-		if (s->round ? round_step(s) : s->turn == TURN_NONE || seal_epoch_step(s))
+		if (s->round ? round_step(s)
+		             : seal_break_step(s) || s->turn == TURN_NONE || seal_epoch_step(s))
 			break;
 	}
 	s->in_step = false;
@@ -266,7 +268,7 @@ static void give_up(struct seal *s, const char *why)
 	if (s->question != 0) /* what it has done about that is not known: it is asked anew */
 		s->learned = false;
 	s->question = 0;
-	s->round = false;
+	s->round = s->breaking = false;
 	loop_timer_set(s->late, -1);
 	for (size_t i = 0; i < s->nlogs; i++)
 		s->logs[i].wanted = false;
@@ -279,7 +281,8 @@ static void give_up(struct seal *s, const char *why)
 static void refused(struct seal *s, const char *why)
 {
 	if (s->asked && s->turn != TURN_NOTES) {
-		unsealed(s, s->asked, why);
+		s->asked->refused = s->breaking;
+		seal_unsealed(s, s->asked, why);
 	} else if (s->turn != TURN_NONE) {
 		seal_epoch_failed(s, -EPERM, why);
 	} else if (strcmp(s->why, why) != 0) {
@@ -301,6 +304,8 @@ bool seal_answer(struct seal *s, const struct msg *m)
 		seal_learn(s, m);
 	else if (msg_is(m, "checkpoint.signed") && s->asked)
 		signed_(s, s->asked, m);
+	else if (msg_is(m, "break.signed") && s->asked)
+		seal_break_signed(s, m);
 	else if (msg_is(m, "epoch.noted") && s->asked)
 		seal_epoch_noted(s, m);
 	else if (msg_is(m, "epoch.turned"))

@@ -13,7 +13,10 @@
  *
  * When the signer is (back) there, what it has sealed is looked for in the store. If it is not
  * there, the store is not the one that was sealed: a record log.rollback, and nothing new starts
- * until an operator accepts it. Such a log stays unsealed, as the signer will not sign it.
+ * until an operator accepts it. Then the signer is asked for a break (creds/sealer.h) of each such
+ * log to the newest checkpoint that it still holds; the note is kept, recorded (log.break, in the
+ * host's log and in its own), and the log is sealed again from there. A break that was signed and
+ * not kept is asked for again.
  *
  * Knows neither the store nor the signer: both are reached by struct seal_env.
  */
@@ -54,6 +57,12 @@ struct seal_logs {
 	/* The size of the newest checkpoint; the newest epoch note of the host's log. 0: none. */
 	int (*last_checkpoint)(void *arg, uint32_t log, uint64_t *ret);
 	int (*last_epoch)(void *arg, uint32_t log, uint64_t *ret);
+	/* A break note; the number of the newest (0: none); the newest checkpoint of size at most
+	 * `most` (appended; -ENOENT). */
+	int (*put_break)(void *arg, uint32_t log, uint64_t number, const void *note, size_t len);
+	int (*last_break)(void *arg, uint32_t log, uint64_t *ret);
+	int (*checkpoint)(
+	    void *arg, uint32_t log, uint64_t most, uint64_t *ret_size, struct buf *ret);
 	/* Small texts that belong to the store. -ENOENT. */
 	int (*remember)(void *arg, const char *key, const char *text);
 	int (*recall)(void *arg, const char *key, struct buf *ret);

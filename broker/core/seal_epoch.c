@@ -11,7 +11,7 @@
 /*
  * A new epoch. From the first note on nothing is sealed until the signer has turned, as each note
  * is about its log's last sealed size. All notes are durable before the signer is told to forget
- * the old key.
+ * the old key; the host's comes last, so that who reads it finds the others.
  */
 
 #define AGAIN_S 60 /* after a turn that failed */
@@ -54,24 +54,36 @@ void seal_epoch_failed(struct seal *s, int r, const char *why)
 	answer(s, r, why);
 }
 
+static struct seal_log *next_log(struct seal *s, bool host)
+{
+	for (size_t i = 0; i < s->nlogs; i++) {
+		struct seal_log *l = &s->logs[i];
+
+		if (l->known && !l->noted && (strcmp(l->name, SEALER_HOST) == 0) == host)
+			return l;
+	}
+	return NULL;
+}
+
 bool seal_epoch_step(struct seal *s)
 {
+	struct seal_log *l;
+
 	if (s->turn == TURN_WANTED) {
 		s->turn = TURN_NOTES;
 		for (size_t i = 0; i < s->nlogs; i++)
 			s->logs[i].noted = false;
 	}
-	for (size_t i = 0; i < s->nlogs; i++) {
-		struct seal_log *l = &s->logs[i];
-
-		if (!l->known || l->noted)
-			continue;
+	if ((l = next_log(s, false)) == NULL) {
+		if (s->pending > 0)
+			return true;
+		l = next_log(s, true);
+	}
+	if (l) {
 		if (seal_ask(s, "epoch.note", json_pack("{s:s}", "log", l->name), l) < 0)
 			seal_epoch_failed(s, -EPIPE, "the signer is gone");
 		return true;
 	}
-	if (s->pending > 0)
-		return true;
 	s->turn = TURN_ASKED;
 	if (seal_ask(s, "epoch.next", json_pack("{s:I}", "epoch", (json_int_t)s->epoch + 1), NULL) <
 	    0)

@@ -10,15 +10,19 @@
 struct seal_log {
 	char name[NAME_MAX_LEN + 1];
 	uint32_t number;
-	bool stored;     /* is in the store */
-	bool known;      /* the signer has sealed it */
-	bool wanted;     /* in this round */
-	bool noted;      /* in this turn */
-	bool rolled;     /* what was sealed is not there */
-	uint64_t size;   /* as committed, when last looked at */
-	uint64_t sealed; /* size of its newest checkpoint in the store */
-	uint64_t last;   /* what the signer has sealed last */
-	uint64_t asked;  /* the size in the question */
+	bool stored;              /* is in the store */
+	bool known;               /* the signer has sealed it */
+	bool wanted;              /* in this round */
+	bool noted;               /* in this turn */
+	bool rolled;              /* what was sealed is not there */
+	bool accepted;            /* and an operator knows */
+	bool owed;                /* it was set back, and the note was not kept */
+	bool refused;             /* the signer makes no break for it */
+	uint8_t root[DIGEST_LEN]; /* of what the signer has sealed last */
+	uint64_t size;            /* as committed, when last looked at */
+	uint64_t sealed;          /* size of its newest checkpoint in the store */
+	uint64_t last;            /* what the signer has sealed last */
+	uint64_t asked;           /* the size in the question */
 	uint8_t asked_root[DIGEST_LEN];
 	int64_t sealed_boot_ns;        /* 0: not since we started */
 	uint64_t epoch;                /* that sealed it, if we saw it */
@@ -35,7 +39,7 @@ struct ticket { /* a record that is waiting for its commit; outlives us */
 struct seal {
 	struct seal_env env;
 	char origin[SEALER_ORIGIN_MAX + 1];
-	bool linked, learned, round, round_later, started, in_step;
+	bool linked, learned, round, round_later, started, in_step, breaking;
 	enum seal_turning turn;
 	seal_turn_fn turn_done;
 	void *turn_arg;
@@ -70,6 +74,12 @@ void seal_round(struct seal *s);
 
 /* seal_learn.c: what the signer knows, compared with the store. */
 void seal_learn(struct seal *s, const struct msg *m);
+void seal_unsealed(struct seal *s, struct seal_log *l, const char *why);
+/* seal_break.c: whether it was accepted that what was sealed last is gone; that it is. */
+bool seal_break_accepted(const struct seal *s, const struct seal_log *l);
+int seal_break_accept(struct seal *s);
+bool seal_break_step(struct seal *s); /* whether something was asked or is waited for */
+void seal_break_signed(struct seal *s, const struct msg *m);
 /* seal_epoch.c */
 bool seal_epoch_step(struct seal *s); /* whether something was asked, or there is nothing left */
 void seal_epoch_noted(struct seal *s, const struct msg *m);

@@ -18,6 +18,7 @@ static const struct msg_field log_fields[] = {
     {"log", MSG_STRING, NAME_MAX_LEN, false},
     {"size", MSG_INT, INT64_MAX, false},
     {"root", MSG_BYTES, DIGEST_LEN, false},
+    {"breaks", MSG_INT, SEALER_BREAKS_MAX, true},
     {NULL},
 };
 
@@ -41,35 +42,41 @@ static int bytes(const json_t *v, uint8_t ret[DIGEST_LEN])
 }
 
 /* Is what the signer sealed still there, as it was? */
-static void compare(struct seal *s, struct seal_log *l, const uint8_t root[DIGEST_LEN])
+static void compare(struct seal *s, struct seal_log *l)
 {
 	uint8_t here[DIGEST_LEN];
 
+	if (l->last == 0) /* it was set back to its beginning */
+		return;
 	l->rolled = !l->stored || l->size < l->last ||
 	            s->env.logs->root(s->env.logs_arg, l->number, l->last, here) < 0 ||
-	            memcmp(here, root, DIGEST_LEN) != 0;
+	            memcmp(here, l->root, DIGEST_LEN) != 0;
 	if (!l->rolled)
 		return;
 	(void)str_copy(l->why, sizeof l->why, "what was sealed is not there any more");
-	set_alarm(s, l->name, l->last, "the store is not the one that was sealed at size");
+	l->accepted = seal_break_accepted(s, l);
+	if (!l->accepted)
+		set_alarm(s, l->name, l->last, "the store is not the one that was sealed at size");
 }
 
 static void read_log(struct seal *s, const json_t *o)
 {
+	uint64_t breaks, kept = 0;
 	struct seal_log *l;
-	uint8_t root[DIGEST_LEN];
 	const char *name;
 
-	if (msg_check_fields("log", o, log_fields, NULL) < 0 ||
-	    bytes(json_object_get(o, "root"), root) < 0)
+	if (msg_check_fields("log", o, log_fields, NULL) < 0)
 		return;
 	name = json_string_value(json_object_get(o, "log"));
 	l = seal_find(s, name, true);
-	if (!l)
+	if (!l || bytes(json_object_get(o, "root"), l->root) < 0)
 		return;
-	l->known = true;
 	l->last = (uint64_t)json_integer_value(json_object_get(o, "size"));
-	compare(s, l, root);
+	l->known = l->last > 0;
+	compare(s, l);
+	breaks = (uint64_t)json_integer_value(json_object_get(o, "breaks"));
+	l->owed = !l->rolled && l->stored && breaks > 0 &&
+	          s->env.logs->last_break(s->env.logs_arg, l->number, &kept) == 0 && kept < breaks;
 }
 
 /* The other way round: the signer's state is older than what it has signed, or another one. */
@@ -119,7 +126,8 @@ void seal_learn(struct seal *s, const struct msg *m)
 	(void)str_copy(before, sizeof before, s->alarm);
 	s->alarm[0] = '\0';
 	for (i = 0; i < s->nlogs; i++) {
-		s->logs[i].known = s->logs[i].rolled = false;
+		s->logs[i].known = s->logs[i].rolled = s->logs[i].owed = false;
+		s->logs[i].accepted = s->logs[i].refused = false;
 		s->logs[i].last = 0;
 	}
 	seal_refresh(s);
@@ -144,9 +152,11 @@ int seal_accept(struct seal *s)
 
 	if (!*s->alarm || s->accepted)
 		return 0;
-	if ((r = s->env.logs->remember(s->env.logs_arg, ACCEPTED_KEY, s->alarm)) < 0)
+	if ((r = s->env.logs->remember(s->env.logs_arg, ACCEPTED_KEY, s->alarm)) < 0 ||
+	    (r = seal_break_accept(s)) < 0)
 		return r;
 	s->accepted = true;
 	seal_record(s, "log.rollback.accepted", NULL, json_pack("{s:s}", "reason", s->alarm));
+	seal_step(s);
 	return 0;
 }

@@ -106,6 +106,21 @@ static int last_epoch(void *arg, uint32_t log, uint64_t *ret)
 	return r;
 }
 
+static int put_break(void *arg, uint32_t log, uint64_t number, const void *note, size_t len)
+{
+	return logs_break_put(arg, log, number, note, len);
+}
+
+static int last_break(void *arg, uint32_t log, uint64_t *ret)
+{
+	return logs_break_last(arg, log, ret);
+}
+
+static int checkpoint(void *arg, uint32_t log, uint64_t most, uint64_t *ret_size, struct buf *ret)
+{
+	return logs_checkpoint_latest(arg, log, most, ret_size, ret);
+}
+
 static int remember(void *arg, const char *key, const char *text)
 {
 	return store_later(arg, STORE_META, key, text, strlen(text));
@@ -125,6 +140,9 @@ const struct seal_logs seal_store_logs = {
     .put_epoch = put_epoch,
     .last_checkpoint = last_checkpoint,
     .last_epoch = last_epoch,
+    .put_break = put_break,
+    .last_break = last_break,
+    .checkpoint = checkpoint,
     .remember = remember,
     .recall = recall,
 };

@@ -45,7 +45,7 @@ enum store_db {
 	STORE_PRIVATE,     /* broker/audit/private.h */
 	STORE_CURSORS,     /* sink NUL log -> u64 record, u64 checkpoint: broker/core/export.h */
 	STORE_EDGES,       /* log -> what is left of records that are in the archive */
-	STORE_BREAKS,      /* log, u64 size -> break note: creds/sealer.h */
+	STORE_BREAKS,      /* log, u64 number -> break note: creds/sealer.h */
 	STORE_BODIES,      /* log, u64 number -> that record's body: broker/audit/body.h */
 	STORE_DBS
 };
