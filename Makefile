@@ -120,6 +120,8 @@ $(LIBEXEC)/postern-signer: $(call obj,creds/signer_main.c) $(A_CREDS) $(A_LIB)
 	$(call LINK,)
 $(LIBEXEC)/postern-gateway: $(call obj,gateway/ssh/main.c) $(A_GATEWAY) $(A_LIB)
 	$(call LINK,-lssh)
+$(LIBEXEC)/postern-witness: $(call obj,broker/witness/main.c) $(A_BROKER) $(A_CREDS) $(A_LIB)
+	$(call LINK,-lmicrohttpd)
 $(LIBEXEC)/postern-run: $(call obj,pam/run_main.c) $(A_PAM) $(A_LIB)
 	$(call LINK,)
 $(SECURITY)/pam_postern.so: $(call obj,pam/pam_postern.c) $(A_PAM) $(A_LIB)
@@ -138,7 +140,7 @@ $(LIBEXEC)/postern-cred: $(CRED_SRC)
 	$(call say,MUSL,$@)
 	$(Q)mkdir -p $(@D) && $(MUSL_CC) $(MUSL_FLAGS) $(CRED_SRC) -o $@
 
-PROGRAMS := $(BIN)/postern $(addprefix $(LIBEXEC)/postern-,supervisor core spawn lease signer gateway run init cred) \
+PROGRAMS := $(BIN)/postern $(addprefix $(LIBEXEC)/postern-,supervisor core spawn lease signer gateway run init cred witness) \
 	$(SECURITY)/pam_postern.so
 
 .PHONY: all

@@ -91,6 +91,21 @@ static const struct ctl_option up[] = {
     {NULL, NULL, false, NULL},
 };
 
+static const struct ctl_option witness[] = {
+    {"listen", "HOST:PORT", false, "where to serve (required)"},
+    {"name", "NAME", false, "of its key, such as witness.example.org/w1; needed once"},
+    {"log", "KEY", true, "a verifier key: cosign this log, and its tenants'"},
+    {"logs", "FILE", false, "such keys, as audit keys prints them"},
+    {"tls-cert", "FILE", false, "PEM: speak HTTPS"},
+    {"tls-key", "FILE", false, "PEM"},
+    {"user", "NAME", false, "whom to become when started as root; default postern-witness"},
+    {NULL, NULL, false, NULL},
+};
+static const struct ctl_option witness_key[] = {
+    {"name", "NAME", false, "make the key if there is none, and call it so"},
+    {NULL, NULL, false, NULL},
+};
+
 const struct ctl_command ctl_commands[] = {
     {"ca", "init", "[NAME]", 0, 1, ca_init, "make a CA key", ctl_ca_init},
     {"cert", "issue", NULL, 0, 0, cert_issue, "sign a certificate", ctl_cert_issue},
@@ -117,5 +132,10 @@ const struct ctl_command ctl_commands[] = {
     {"jwks", NULL, "TENANT", 1, 1, NULL, "print a tenant's token keys", ctl_jwks},
     {"host-key", NULL, NULL, 0, 0, NULL, "print the host key for known_hosts", ctl_host_key},
     {"up", NULL, NULL, 0, 0, up, "run a throwaway Postern in the foreground", ctl_up},
+    {"witness", "key", NULL, 0, 0, witness_key, "print the witness's verifier key",
+        ctl_witness_key},
+    {"witness", "list", NULL, 0, 0, NULL, "what the witness cosigned last", ctl_witness_list},
+    {"witness", "forget", "ORIGIN", 1, 1, NULL, "forget a log", ctl_witness_forget},
+    {"witness", NULL, NULL, 0, 0, witness, "cosign the logs of other hosts", ctl_witness},
     {NULL, NULL, NULL, 0, 0, NULL, NULL, NULL},
 };

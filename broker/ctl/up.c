@@ -11,6 +11,7 @@
 #include "broker/core/host_config.h"
 #include "broker/ctl/ctl.h"
 #include "broker/ctl/keyfile.h"
+#include "broker/ctl/libexec.h"
 #include "lib/buf.h"
 #include "lib/digest.h"
 #include "lib/err.h"
@@ -147,24 +148,6 @@ static int lock(int dir, const char *state, int *ret, struct err *e)
 	return 0;
 }
 
-/* libexec/postern beside the bin that we lie in, in the build tree as where it is installed. */
-static int supervisor_path(char dst[PATH_MAX], struct err *e)
-{
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-	char *slash;
-
-	if (n < 0)
-		return err_set(e, -errno, "cannot read /proc/self/exe: %m");
-	self[n] = '\0';
-	for (int i = 0; i < 2; i++)
-		if ((slash = strrchr(self, '/')))
-			*slash = '\0';
-	if (snprintf(dst, PATH_MAX, "%s/libexec/postern/postern-supervisor", self) >= PATH_MAX)
-		return err_set(e, -ENAMETOOLONG, "the path is too long");
-	return 0;
-}
-
 static int become(const char *state, const char *listen, int lock_fd, struct err *e)
 {
 	char exe[PATH_MAX], a_state[PATH_MAX + 8], a_listen[160], a_lock[24], a_instance[32],
@@ -174,7 +157,7 @@ static int become(const char *state, const char *listen, int lock_fd, struct err
 	uint8_t digest[DIGEST_LEN];
 	int r;
 
-	if ((r = supervisor_path(exe, e)) < 0)
+	if ((r = ctl_libexec("postern-supervisor", exe, e)) < 0)
 		return r;
 	/* a name that two throwaway instances on one host do not share: it is in their cgroups'
 	 * names */

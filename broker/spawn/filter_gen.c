@@ -307,6 +307,8 @@ static const struct filter filters[] = {
         0},
     {"lease", NO(EPERM), {daemon_calls, accept_calls}, NULL, daemon_killed,
         {DAEMON_RULES(rule_ioctl_daemon)}, 0},
+    {"witness", NO(EPERM), {daemon_calls, accept_calls, file_calls}, NULL, daemon_killed,
+        {DAEMON_RULES(rule_ioctl_daemon)}, 0},
     {"run", NO(EPERM), {daemon_calls, pipe_calls}, NULL, daemon_killed,
         {DAEMON_RULES(rule_ioctl_run), {"kill", rule_kill_group}}, 0},
 };
