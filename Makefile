@@ -159,10 +159,13 @@ $(A_SUPPORT): $(call obj,$(SUPPORT_SRC))
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(A_SUPPORT) $(A_BROKER) $(A_GATEWAY) $(A_PAM) $(A_CREDS) $(A_LIB)
 	$(call LINK,-lcmocka -llmdb -lssh -lsystemd -lpam -lutil -ldl)
 
+# These have the disk under their store in their own hands (tests/baddays/disk.h).
+$(BUILD)/tests/unit/test_bad_power $(BUILD)/tests/unit/test_bad_disk: $(call obj,tests/baddays/disk.c)
+
 RUNNER = tests/runner --build $(BUILD) --jobs $(JOBS)
 scripts = $(wildcard tests/$(1)/test_*.sh tests/$(1)/test_*.py)
 
-.PHONY: deps check check-unit check-root check-e2e lint bench fuzz demo up install clean help format
+.PHONY: deps check check-unit check-root check-e2e soak lint bench fuzz demo up install clean help format
 deps:
 	@sh etc/install-packages etc/packages.txt
 
@@ -179,6 +182,13 @@ check-root: deps
 check-e2e: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(call test_bins,e2e)
 	@$(RUNNER) $(call test_bins,e2e) $(call scripts,e2e)
+
+# The long forms of the bad days: kills of the writer, each moment of a power cut looked at closely.
+SOAK = test_bad_kill test_bad_power test_bad_disk
+soak: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(addprefix $(BUILD)/tests/unit/,$(SOAK))
+	@BADDAYS_CYCLES=20000 BADDAYS_EVERY=1 CORE_KILLS=100 $(RUNNER) --timeout 3600 -v \
+		$(addprefix $(BUILD)/tests/unit/,$(SOAK)) tests/e2e/test_core_kill.py
 
 # Fuzz targets: tests/fuzz/fuzz_NAME.c defines LLVMFuzzerTestOneInput. `make fuzz` explores with
 # libFuzzer; the ordinary tests replay tests/fuzz/corpus/NAME and 10,000 derived inputs.
@@ -217,6 +227,7 @@ help:
 ## demo           install what is missing, build, and show a whole session in a minute
 ## up             the same set-up, in the foreground until Ctrl-C
 ## check          every test; check-unit, check-root, check-e2e alone; SAN=1 with sanitizers
+## soak           the bad days at length: 20,000 kills, every moment of a power cut
 ## bench          the numbers, ours and the peers', as a table and in build/bench.jsonl
 ## fuzz           explore with libFuzzer for FUZZ_SECONDS a target
 ## lint           layers, headers, banned functions, formatting
