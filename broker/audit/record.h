@@ -31,7 +31,8 @@ typedef void (*record_fn)(int r, uint64_t seq, void *arg);
 
 struct record_ops {
 	/* Takes over body and subject (both may be NULL). done may be NULL. critical: the caller
-	 * waits for it. */
+	 * waits for it. 1: one too many to be written, so it was only counted (never with done).
+	 * -EBUSY, -EDQUOT: its tenant, or strangers, have filled their share of the log. */
 	int (*append)(struct record_log *l, const char *class_name, const char *tenant,
 	    json_t *subject, json_t *body, bool critical, record_fn done, void *arg);
 	int (*flush)(struct record_log *l); /* commits now */

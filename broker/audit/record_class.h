@@ -5,6 +5,8 @@
 #ifndef POSTERN_AUDIT_RECORD_CLASS_H
 #define POSTERN_AUDIT_RECORD_CLASS_H
 
+#include <stdbool.h>
+
 enum record_kind {
 	RECORD_PLAIN,  /* may be coalesced when there are too many, refused when there is no room */
 	RECORD_DENIAL, /* may be coalesced; written from the reserve */
@@ -15,6 +17,7 @@ struct record_class {
 	const char *name;
 	int class_uid, activity_id; /* type_uid is class_uid * 100 + activity_id */
 	enum record_kind kind;
+	bool stranger; /* who is not let in makes such records as well */
 };
 
 /* Never NULL: what is not known is base event 0, activity 99 (other), RECORD_PLAIN. */

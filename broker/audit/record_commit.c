@@ -21,6 +21,13 @@ uint64_t record_quota(const struct record_store *s, const struct waiting *w)
 	                                : s->o.tenant_bytes;
 }
 
+struct record_share *record_share_of(struct record_store *s, const struct waiting *w)
+{
+	if (w->stranger)
+		return &s->strangers;
+	return w->log->number == LOG_HOST_NUMBER ? NULL : &w->log->share;
+}
+
 void record_finish(struct record_store *s, struct waiting *w, int r)
 {
 	w->next = NULL;
@@ -75,6 +82,19 @@ static int recover(struct record_store *s, struct err *e)
 	return r;
 }
 
+static int write_one(struct record_store *s, struct waiting *w, struct err *e)
+{
+	struct record_log_state *l = w->log;
+	uint64_t before = l->touched ? l->work.bytes : l->head.bytes;
+	struct record_share *share = record_share_of(s, w);
+	int r = record_log_put(
+	    s->store, s->values, w, s->time_ns, record_quota(s, w), &s->scratch, &s->spill, e);
+
+	if (r == 0 && share)
+		record_share_spend(share, &s->o, l->work.bytes - before);
+	return r;
+}
+
 static int write_logs(struct record_store *s, struct waiting *batch, bool vital, struct err *e)
 {
 	int r = 0;
@@ -82,8 +102,7 @@ static int write_logs(struct record_store *s, struct waiting *batch, bool vital,
 	for (struct waiting *w = batch; w && r == 0; w = w->next) {
 		w->r = vital && w->kind == RECORD_PLAIN ? -ENOSPC : 0;
 		if (w->r == 0)
-			r = record_log_put(
-			    s->store, s->values, w, s->time_ns, record_quota(s, w), &s->scratch, &s->spill, e);
+			r = write_one(s, w, e);
 		if (w->r == 0 && r == 0 && strcmp(w->class_name, CHAIN_CLOCK_CLASS) == 0)
 			s->time_ns = w->log->work.time_ns;
 	}

@@ -191,23 +191,6 @@ int record_log_put_head(struct store *s, struct record_log_state *l, struct err 
 
 /* ---- limits ---- */
 
-bool bucket_take(struct bucket *b, uint32_t rate, uint32_t burst, int64_t now_ns)
-{
-	if (rate == 0)
-		return true;
-	if (b->at_ns == 0)
-		b->tokens = burst;
-	else
-		b->tokens += (double)(now_ns - b->at_ns) / 1e9 * rate;
-	b->at_ns = now_ns;
-	if (b->tokens > burst)
-		b->tokens = burst;
-	if (b->tokens < 1)
-		return false;
-	b->tokens -= 1;
-	return true;
-}
-
 void coalesced_add(struct coalesced *c, const char *class_name)
 {
 	size_t i = 0;

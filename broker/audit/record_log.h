@@ -14,6 +14,7 @@
 #include "broker/audit/logs.h"
 #include "broker/audit/record.h"
 #include "broker/audit/record_class.h"
+#include "broker/audit/record_share.h"
 #include "broker/audit/tree.h"
 #include "lib/str.h"
 
@@ -27,6 +28,7 @@ struct waiting {
 	char class_name[CHAIN_CLASS_MAX + 1];
 	enum record_kind kind;
 	bool critical;
+	bool stranger; /* nobody has let in who made it */
 	json_t *subject, *body;
 	record_fn done;
 	void *arg;
@@ -34,13 +36,6 @@ struct waiting {
 	int r; /* what done() is told */
 	uint64_t seq;
 };
-
-/* Tokens that come back at `rate` a second, up to `burst`. rate 0: no limit. */
-struct bucket {
-	double tokens;
-	int64_t at_ns;
-};
-bool bucket_take(struct bucket *b, uint32_t rate, uint32_t burst, int64_t now_ns);
 
 #define COALESCED_CLASSES 32
 
@@ -68,7 +63,7 @@ struct record_log_state {
 	struct waiting *first, **last;
 	size_t nwaiting;
 	uint64_t lost; /* records that could not be written since the last that were */
-	struct bucket plain, critical;
+	struct record_share share;
 	struct coalesced coalesced;
 	const char *coalesced_why;
 	int64_t coalesced_ns; /* of the last record that told of such */

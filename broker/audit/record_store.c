@@ -26,6 +26,8 @@ void record_options_default(struct record_options *o)
 	    .burst = RECORD_BURST,
 	    .critical_rate = RECORD_CRITICAL_RATE,
 	    .critical_burst = RECORD_CRITICAL_BURST,
+	    .byte_rate = RECORD_BYTE_RATE,
+	    .byte_burst = RECORD_BYTE_BURST,
 	    .tenant_bytes = RECORD_TENANT_BYTES};
 }
 
@@ -105,12 +107,26 @@ static void leave_out(
 	}
 }
 
+/* What somebody provokes whom nobody has let in: in the host's log, or a refusal in a tenant's. */
+static bool by_stranger(const struct record_class *c, const struct record_log_state *l)
+{
+	return c->stranger && (l->number == LOG_HOST_NUMBER || c->kind == RECORD_DENIAL);
+}
+
+static bool has_room(struct record_store *s, const struct waiting *w)
+{
+	struct record_share *share = record_share_of(s, w);
+
+	if (w->log->number != LOG_HOST_NUMBER && w->log->nwaiting >= RECORD_QUEUE_LOG)
+		return false;
+	return !share || record_share_take(share, &s->o, w->critical, w->queued_ns);
+}
+
 /* 0: queue it; 1: it was left out and counted; else why it is refused. */
 static int admit(struct record_store *s, const struct waiting *w)
 {
 	struct record_log_state *l = w->log;
 	uint64_t quota = record_quota(s, w);
-	bool tenant = l->number != LOG_HOST_NUMBER;
 
 	if (s->nwaiting >= RECORD_QUEUE_MAX)
 		return -ENOBUFS;
@@ -122,25 +138,19 @@ static int admit(struct record_store *s, const struct waiting *w)
 		leave_out(s, l, w->class_name, "quota");
 		return 1;
 	}
-	if (w->critical)
-		return !tenant || (l->nwaiting < RECORD_QUEUE_LOG &&
-		                      bucket_take(&l->critical, s->o.critical_rate,
-		                          s->o.critical_burst, w->queued_ns))
-		           ? 0
-		           : -EBUSY;
-	if ((!tenant || l->nwaiting < RECORD_QUEUE_LOG) &&
-	    bucket_take(&l->plain, s->o.rate, s->o.burst, w->queued_ns))
+	if (has_room(s, w))
 		return 0;
-	if (w->done)
-		return -EBUSY;
-	leave_out(s, l, w->class_name, "rate");
-	return 1;
+	/* what is refused has not happened, but for a refusal */
+	if (!(w->critical || w->done) || w->kind == RECORD_DENIAL)
+		leave_out(s, l, w->class_name, "rate");
+	return w->critical || w->done ? -EBUSY : 1;
 }
 
 static int log_append(struct record_log *log, const char *class_name, const char *tenant,
     json_t *subject, json_t *body, bool critical, record_fn done, void *arg)
 {
 	struct record_store *s = record_self(log);
+	const struct record_class *c = record_class_find(class_name);
 	struct waiting *w = calloc(1, sizeof *w);
 	int r;
 
@@ -149,7 +159,7 @@ static int log_append(struct record_log *log, const char *class_name, const char
 		json_decref(body);
 		return -ENOMEM;
 	}
-	*w = (struct waiting){.kind = record_class_find(class_name)->kind,
+	*w = (struct waiting){.kind = c->kind,
 	    .critical = critical,
 	    .subject = subject,
 	    .body = body,
@@ -158,11 +168,13 @@ static int log_append(struct record_log *log, const char *class_name, const char
 	    .queued_ns = clock_mono_ns()};
 	r = str_copy(w->class_name, sizeof w->class_name, class_name) ? log_of(s, tenant, &w->log)
 	                                                              : -EINVAL;
-	if (r == 0)
+	if (r == 0) {
+		w->stranger = by_stranger(c, w->log);
 		r = admit(s, w);
+	}
 	if (r != 0) {
 		waiting_free(w);
-		return r < 0 ? r : 0;
+		return r;
 	}
 	queue(s, w);
 	return 0;

@@ -6,9 +6,12 @@
  * done() is called when the record is durable; if that takes longer than ack_ns the action is
  * refused (-ETIMEDOUT), which the log then says as well.
  *
- * Limits, for each tenant's log (config `log:`):
- * - critical records beyond a rate: append answers -EBUSY, the action is refused;
- * - others beyond a rate are counted, and one record (log.coalesced) tells how many of which class;
+ * Limits, for each tenant's log (config `log:`), and for what strangers provoke (record_class.h),
+ * whosever log it is in:
+ * - critical records beyond a rate, of records or of bytes: append answers -EBUSY, the action is
+ *   refused;
+ * - others beyond a rate, and refusals of that, are counted, and one record (log.coalesced) tells
+ *   how many of which class;
  * - bytes beyond the quota, and a full map or disk: only denials and ends are written; critical
  * ones are refused
  *   (-EDQUOT, -ENOSPC), others counted. Ends and what the log says of itself are always taken.
@@ -33,12 +36,15 @@ struct store;
 #define RECORD_BURST          5000
 #define RECORD_CRITICAL_RATE  200
 #define RECORD_CRITICAL_BURST 2000
+#define RECORD_BYTE_RATE      (128u * 1024) /* of one tenant, and of all strangers together */
+#define RECORD_BYTE_BURST     (32u << 20)
 #define RECORD_TENANT_BYTES   (UINT64_C(4) << 30)
 
 struct record_options {
 	int64_t tolerance_s, ack_ns;
 	uint32_t rate, burst; /* a second, of one tenant; rate 0: no limit */
 	uint32_t critical_rate, critical_burst;
+	uint32_t byte_rate, byte_burst;
 	uint64_t tenant_bytes; /* 0: no limit */
 };
 void record_options_default(struct record_options *o);

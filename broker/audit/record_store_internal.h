@@ -20,6 +20,7 @@ struct record_store {
 	struct record_options o;
 	struct private_values *values;
 	struct loop_source *commit, *retry, *ack, *tell;
+	struct record_share strangers;
 	struct record_log_state *logs, *turn; /* by number; whose record was taken last */
 	uint32_t next_number;
 	struct waiting *finished, **finished_end; /* to be told */
@@ -46,6 +47,8 @@ void record_finish(struct record_store *s, struct waiting *w, int r);
 /* Refuses what has waited too long without having been written; the timer is armed again if
  * something waits still. */
 void record_expire(struct record_store *s);
+/* Whose share of the log the record is of; NULL: nobody's. */
+struct record_share *record_share_of(struct record_store *s, const struct waiting *w);
 uint64_t record_quota(const struct record_store *s, const struct waiting *w); /* 0: none */
 void record_newest_time(struct record_store *s);
 

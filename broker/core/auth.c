@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "broker/core/budget.h"
 #include "broker/core/config.h"
 #include "broker/core/conn.h"
 #include "lib/str.h"
@@ -16,7 +15,7 @@ static void say(struct authorize_answer *a, bool tell, const char *reason)
 }
 
 /* What only the core knows. */
-static bool has_room(struct conn *k, const struct auth_try *t, struct authorize_answer *a)
+static bool has_room(struct conn *k, struct authorize_answer *a)
 {
 	char why[CORE_REASON_MAX];
 
@@ -27,12 +26,6 @@ static bool has_room(struct conn *k, const struct auth_try *t, struct authorize_
 	if (conn_count(k->core, a->tenant->name) >= a->tenant->sessions) {
 		(void)snprintf(why, sizeof why, "tenant %s has all of its %u connections",
 		    a->tenant->name, a->tenant->sessions);
-		say(a, true, why);
-		return false;
-	}
-	if (t->proved && !budget_take(k->core, a->tenant->name, 2 * budget_cost(&a->grant, NULL))) {
-		(void)snprintf(why, sizeof why,
-		    "tenant %s has filled its share of the log; try again later", a->tenant->name);
 		say(a, true, why);
 		return false;
 	}
@@ -61,7 +54,7 @@ static int judge(struct conn *k, const struct auth_try *t, struct authorize_answ
 	else if (t->key_len == 0)
 		(void)snprintf(a->reason, sizeof a->reason, "%s is not offered", t->method);
 	else if (authorize(&q, a) == 0) {
-		if (has_room(k, t, a))
+		if (has_room(k, a))
 			return 0;
 		grant_done(&a->grant);
 	}
@@ -118,8 +111,6 @@ int auth_refused(struct conn *k, const struct auth_try *t, const struct authoriz
 	if (k->failures > CONN_FAILURES_MAX && !done && k->quiet)
 		return 0;
 	k->quiet = k->failures > CONN_FAILURES_MAX;
-	if (!done && !budget_take(k->core, NULL, BUDGET_SMALL))
-		return 0;
 	body = who(t, a);
 	if (body)
 		(void)json_object_set_new(body, "reason", json_string(a->reason));

@@ -60,7 +60,7 @@ struct conn {
 	uint8_t user[CONN_USER_MAX];
 	size_t user_len;
 	bool user_fixed, asking, restored, quiet;
-	bool unsaid;        /* a stranger more than the log has room for: budget.h */
+	bool unsaid;        /* a stranger more than the log has room for */
 	uint64_t asking_id; /* route sshd: the login's question */
 	unsigned failures, events;
 	struct rate rate;   /* of channel.exec */

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-#include "broker/core/budget.h"
 #include "broker/core/config.h"
 #include "broker/core/conn.h"
 #include "broker/core/core_seal.h"
@@ -50,6 +49,13 @@ int64_t core_now_s(struct core *c)
 int note(struct core *c, const char *class_name, const char *tenant, json_t *subject, json_t *body)
 {
 	return record_append(c->log, class_name, tenant, subject, body, false, NULL, NULL);
+}
+
+const char *note_why(int r)
+{
+	return r == -EBUSY || r == -EDQUOT
+	           ? "the tenant has filled its share of the log; try again later"
+	           : "the log cannot be written";
 }
 
 int note_then(struct core *c, const char *class_name, const char *tenant, json_t *subject,
@@ -284,7 +290,6 @@ void core_free(struct core *c)
 		session_free(c->sessions);
 	peers_free(c);
 	question_free_all(c);
-	budget_free(c);
 	while (c->restored) {
 		struct core_restored *r = c->restored;
 

@@ -19,7 +19,6 @@
 
 #include "broker/audit/record.h"
 
-struct budget;
 struct config;
 struct decider;
 struct err;
@@ -88,7 +87,6 @@ struct core {
 	struct session *sessions;
 	struct lease_entry *leases;
 	struct question *questions; /* of operators, waiting for others: status.c */
-	struct budget *budgets;
 	struct core_restored *restored;
 	struct core_listener listeners[CORE_LISTENERS];
 
@@ -123,10 +121,12 @@ void core_forget(struct core *c, const char *kind, const char *id);
 /* ---- records ---- */
 
 /* Both take over subject and body. note() does not wait; note_then() calls done after the commit,
- * or answers -errno and done is not called. */
+ * or answers -errno and done is not called. note() answers 1 for one too many, which is counted
+ * only (record.h). */
 int note(struct core *c, const char *class_name, const char *tenant, json_t *subject, json_t *body);
 int note_then(struct core *c, const char *class_name, const char *tenant, json_t *subject,
     json_t *body, record_fn done, void *arg);
+const char *note_why(int r); /* what a user is told when a record could not be written */
 
 /* ---- events of more than one file ---- */
 

@@ -7,7 +7,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "broker/core/budget.h"
 #include "broker/core/config.h"
 #include "broker/core/conn.h"
 #include "broker/core/decide.h"
@@ -22,22 +21,9 @@
 #include "lib/msg.h"
 #include "lib/util.h"
 
-#define ROOMY_CHANNELS 64  /* in the whole core: these get large pipes */
-#define ENV_COST       160 /* of a variable's name in a record */
+#define ROOMY_CHANNELS 64 /* in the whole core: these get large pipes */
 
 /* ---- refusing ---- */
-
-/* Start and end of a command, and of the session with the first. */
-static bool within_budget(const struct channel *ch)
-{
-	const struct grant *g = &ch->conn->grant;
-	size_t cost = budget_cost(g, ch->command.text) + budget_cost(g, NULL) +
-	              json_array_size(ch->command.env) * ENV_COST;
-
-	if (!ch->conn->session)
-		cost += 4 * budget_cost(g, NULL);
-	return budget_take(ch->conn->core, g->tenant, cost);
-}
 
 /* After the sandbox could not take the command: with a session that never ran, it goes as well. */
 static void give_up(struct channel *ch, const char *reason)
@@ -192,7 +178,7 @@ static void on_recorded(int r, uint64_t seq, void *arg)
 	if (!ch || !ch->session)
 		return;
 	if (r < 0)
-		give_up(ch, "the log cannot be written");
+		give_up(ch, note_why(r));
 	else if (ch->session->state == SESSION_ENDING)
 		exec_deny(ch, "the session is ending", NULL);
 	else if (ch->command.pty)
@@ -237,6 +223,7 @@ static void record(struct channel *ch)
 	struct session *fresh = NULL;
 	char why[CORE_REASON_MAX];
 	struct err e = ERR_INIT;
+	int r;
 
 	if (!t) {
 		exec_deny(ch, "the session's template is not configured any more", NULL);
@@ -247,8 +234,8 @@ static void record(struct channel *ch)
 		return;
 	}
 	if (command_resolve(&ch->command, &k->grant, t, k->session->id, &e) < 0 ||
-	    (fresh && session_record_start(fresh, NULL, NULL) < 0 &&
-	        err_set(&e, -EIO, "the log cannot be written"))) {
+	    (fresh && (r = session_record_start(fresh, NULL, NULL)) < 0 &&
+	        err_set(&e, r, "%s", note_why(r)))) {
 		if (fresh) {
 			k->session = NULL;
 			session_forget(fresh);
@@ -258,8 +245,8 @@ static void record(struct channel *ch)
 	}
 	ch->session = k->session;
 	ch->state = CHANNEL_RECORDING;
-	if (note_exec(ch) < 0)
-		give_up(ch, "the log cannot be written");
+	if ((r = note_exec(ch)) < 0)
+		give_up(ch, note_why(r));
 }
 
 /* ---- deciding ---- */
@@ -327,9 +314,7 @@ int exec_ask(struct conn *k, struct peer *p, struct msg *m, struct err *e)
 		return r;
 	}
 	action = command_action(&ch->command);
-	if (!within_budget(ch)) {
-		exec_deny_unsaid(ch, "the tenant has filled its share of the log; try again later");
-	} else if (k->nchannels > k->grant.channels || k->nchannels > INIT_CHANNELS_MAX) {
+	if (k->nchannels > k->grant.channels || k->nchannels > INIT_CHANNELS_MAX) {
 		(void)snprintf(why, sizeof why, "more than %u channels at once", k->grant.channels);
 		exec_deny(ch, why, NULL);
 	} else if (k->spent) {

@@ -98,10 +98,3 @@ void exec_deny(struct channel *ch, const char *reason, const char *rule)
 	}
 	channel_free(ch);
 }
-
-void exec_deny_unsaid(struct channel *ch, const char *reason)
-{
-	(void)peer_send(ch->peer, "channel.denied", ch->question,
-	    json_pack("{s:I, s:s}", "channel", (json_int_t)ch->id, "reason", reason));
-	channel_free(ch);
-}

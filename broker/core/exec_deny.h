@@ -16,7 +16,5 @@ json_t *exec_body(const struct channel *ch);
 /* Records it, then answers; the channel is gone at once. A channel whose descriptors are out
  * already, with nothing behind them, has failed; any other is denied. rule may be NULL. */
 void exec_deny(struct channel *ch, const char *reason, const char *rule);
-/* Answers alone: what the log has no room for is counted there (budget.h). */
-void exec_deny_unsaid(struct channel *ch, const char *reason);
 
 #endif

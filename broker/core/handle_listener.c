@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "broker/core/budget.h"
 #include "broker/core/conn.h"
 #include "lib/chan.h"
 #include "lib/err.h"
@@ -60,11 +59,9 @@ static int on_accepted(struct peer *p, struct msg *m, struct err *e)
 		return err_set(e, -EPROTO, "conn.accepted: %s is in use", k->id);
 	(void)str_copy(k->remote, sizeof k->remote, msg_str(m, "peer"));
 	(void)str_copy(k->local, sizeof k->local, msg_str(m, "local"));
-	/* with its end */
-	k->unsaid = !budget_take(p->core, NULL, BUDGET_SMALL);
-	if (!k->unsaid)
-		(void)note(p->core, "conn.accepted", NULL, conn_subject(k),
-		    json_pack("{s:s}", "local", k->local));
+	/* one of too many: its end is not recorded either */
+	k->unsaid = note(p->core, "conn.accepted", NULL, conn_subject(k),
+	                json_pack("{s:s}", "local", k->local)) > 0;
 	conn_save(k);
 	return 0;
 }

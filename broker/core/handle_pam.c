@@ -67,7 +67,7 @@ static void on_started(int r, uint64_t seq, void *arg)
 
 	(void)seq;
 	if (s && r < 0) {
-		refuse(k, w->question, "the log cannot be written", 0);
+		refuse(k, w->question, note_why(r), 0);
 	} else if (s && !w->core->spawn) {
 		refuse(k, w->question, "spawn cannot be reached", 0);
 	} else if (s) {
@@ -108,16 +108,16 @@ static void on_granted(int r, uint64_t seq, void *arg)
 		grant_done(&w->grant);
 	} else if (r < 0) {
 		grant_done(&w->grant);
-		refuse(k, w->question, "the log cannot be written", 0);
+		refuse(k, w->question, note_why(r), 0);
 	} else {
 		conn_open(k, &w->grant);
 		next = park(k, w->question);
 		if (!next || !session_new(k, why, sizeof why)) {
 			free(next);
 			refuse(k, w->question, next ? why : "no memory", 0);
-		} else if (session_record_start(k->session, on_started, next) < 0) {
+		} else if ((r = session_record_start(k->session, on_started, next)) < 0) {
 			free(next);
-			refuse(k, w->question, "the log cannot be written", 0);
+			refuse(k, w->question, note_why(r), 0);
 		}
 	}
 	free(w);
@@ -168,6 +168,7 @@ static int on_open(struct peer *p, struct msg *m, struct err *e)
 	struct authorize_answer a;
 	cleanup_buf struct buf user, key;
 	struct parked *w;
+	int r;
 
 	buf_init(&user, CONN_USER_MAX);
 	buf_init(&key, CERT_BLOB_MAX);
@@ -194,10 +195,10 @@ static int on_open(struct peer *p, struct msg *m, struct err *e)
 		return 0;
 	}
 	w->grant = a.grant;
-	if (auth_record(k, &t, &a, on_granted, w) < 0) {
+	if ((r = auth_record(k, &t, &a, on_granted, w)) < 0) {
 		grant_done(&w->grant);
 		free(w);
-		refuse(k, m->id, "the log cannot be written", 0);
+		refuse(k, m->id, note_why(r), 0);
 	}
 	return 0;
 }

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "broker/core/auth.h"
-#include "broker/core/budget.h"
 #include "broker/core/conn.h"
 #include "broker/core/exec.h"
 #include "creds/cert.h"
@@ -77,7 +76,7 @@ static void on_granted(int r, uint64_t seq, void *arg)
 	if (k && k->state == CONN_AUTH && k->asking) {
 		k->asking = false;
 		if (r < 0) {
-			verdict_no(k->peer, w->question, "the log cannot be written", true);
+			verdict_no(k->peer, w->question, note_why(r), true);
 		} else {
 			conn_open(k, &w->grant);
 			(void)peer_send(k->peer, "auth.verdict", w->question,
@@ -92,6 +91,7 @@ static void grant_it(
     struct conn *k, uint64_t question, const struct auth_try *t, struct authorize_answer *a)
 {
 	struct parked *w = calloc(1, sizeof *w);
+	int r = -ENOMEM;
 
 	if (w) {
 		w->core = k->core;
@@ -99,13 +99,13 @@ static void grant_it(
 		w->question = question;
 		w->grant = a->grant;
 		k->asking = true;
-		if (auth_record(k, t, a, on_granted, w) == 0)
+		if ((r = auth_record(k, t, a, on_granted, w)) == 0)
 			return;
 		k->asking = false;
 		free(w);
 	}
 	grant_done(&a->grant);
-	verdict_no(k->peer, question, "the log cannot be written", true);
+	verdict_no(k->peer, question, note_why(r), true);
 }
 
 static void judge(struct conn *k, const struct msg *m, struct auth_try *t)
@@ -181,8 +181,7 @@ static int on_event(struct peer *p, struct msg *m, struct err *e)
 
 	(void)e;
 	buf_init(&detail, 256);
-	if (k->events++ >= CONN_EVENTS_MAX ||
-	    !budget_take(k->core, *k->grant.tenant ? k->grant.tenant : NULL, BUDGET_SMALL))
+	if (k->events++ >= CONN_EVENTS_MAX)
 		return 0;
 	if (msg_bytes(m, "detail", &detail) == 0)
 		str_escape(shown, sizeof shown, detail.data, detail.len);

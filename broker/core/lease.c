@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/core/budget.h"
 #include "broker/core/decide.h"
 #include "broker/core/peer.h"
 #include "broker/core/session.h"
@@ -175,7 +174,7 @@ static void on_recorded(int r, uint64_t seq, void *arg)
 	if (!l)
 		return;
 	if (r < 0) {
-		answer_denied(l->session, l->peer, l->question, "the log cannot be written");
+		answer_denied(l->session, l->peer, l->question, note_why(r));
 		forget(l);
 		return;
 	}
@@ -204,6 +203,7 @@ static void on_decision(const struct decision *d, void *arg)
 	struct lease_entry *l = unpark(arg);
 	int64_t left_s;
 	struct parked *p;
+	int r;
 
 	if (!l)
 		return;
@@ -219,10 +219,12 @@ static void on_decision(const struct decision *d, void *arg)
 		return;
 	}
 	p = park(l);
-	if (!p || note_then(l->core, "lease.granted", l->session->grant.tenant,
-	              session_subject(l->session), body(l), on_recorded, p) < 0) {
+	r = p ? note_then(l->core, "lease.granted", l->session->grant.tenant,
+	            session_subject(l->session), body(l), on_recorded, p)
+	      : -ENOMEM;
+	if (r < 0) {
 		free(p);
-		answer_denied(l->session, l->peer, l->question, "the log cannot be written");
+		answer_denied(l->session, l->peer, l->question, note_why(r));
 		forget(l);
 	}
 }
@@ -259,13 +261,6 @@ void lease_get(
 	l->next = s->core->leases;
 	s->core->leases = l;
 	(void)snprintf(object, sizeof object, "%s:%s", l->kind, l->audience);
-	if (!budget_take(s->core, s->grant.tenant, 2 * budget_cost(&s->grant, audience))) {
-		free(parked);
-		answer_denied(s, p->serial, question,
-		    "the tenant has filled its share of the log; try again later");
-		forget(l);
-		return;
-	}
 	if (pending >= LEASE_PENDING_MAX || all >= LEASE_LIVE_MAX) {
 		free(parked);
 		deny(l, "too many credentials at once", NULL);

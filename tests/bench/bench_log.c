@@ -132,7 +132,7 @@ static void ours_open(const char *path)
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	record_options_default(&o);
-	o.rate = o.critical_rate = 0;
+	o.rate = o.critical_rate = o.byte_rate = 0;
 	if (store_open(fd, &c, &store, &e) < 0 || record_store_open(store, loop, &o, &rlog, &e) < 0)
 		fatal(err_text(&e));
 	(void)close(fd);

@@ -276,7 +276,7 @@ void rig_start(struct rig *r, struct decider *d)
 		struct store_config sc = {.map_size = 16 << 20};
 
 		if (store_open(r->state_fd, &sc, &r->store, &e) < 0 ||
-		    record_store_new(r->store, r->loop, 60, &r->log, &e) < 0)
+		    record_store_open(r->store, r->loop, &r->limits, &r->log, &e) < 0)
 			fail_msg("%s", err_text(&e));
 	}
 	o.store = r->store;
@@ -329,6 +329,7 @@ struct rig *core_rig_new(bool stored, struct decider *d)
 {
 	struct rig *r = calloc(1, sizeof *r);
 
+	record_options_default(&r->limits);
 	assert_non_null(r);
 	log_open("test", LOG_EMERG);
 	assert_int_equal(key_private_generate(KEY_ED25519, 0, &r->ca, NULL), 0);

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/audit/record_store.h"
 #include "broker/core/core.h"
 #include "lib/msg.h"
 
@@ -38,7 +39,8 @@ struct rig {
 	struct rig_end *supervisor, *spawn, *signer, *listener;
 	struct key_private *ca, *other_ca, *subject;
 	bool late;
-	bool config_wrong; /* rig_start() goes on without one */
+	bool config_wrong;            /* rig_start() goes on without one */
+	struct record_options limits; /* of a log in LMDB */
 };
 
 /* With the log in memory and no store, or with both in LMDB. Everything is linked and ready. */

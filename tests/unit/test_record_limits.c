@@ -205,7 +205,7 @@ static void a_flood_is_counted_and_disturbs_nobody(void **state)
 	f->o.burst = 20;
 	restart(f);
 	for (int i = 0; i < 500; i++)
-		assert_int_equal(add(f, "a", i % 2 ? "one" : "two", NULL), 0);
+		assert_int_equal(add(f, "a", i % 2 ? "one" : "two", NULL), i < 20 ? 0 : 1);
 	for (int i = 0; i < 30; i++)
 		assert_int_equal(add(f, "a", "session.end", NULL), 0);
 	assert_int_equal(add(f, "b", "x", &d), 0);
@@ -234,7 +234,7 @@ static void what_was_left_out_is_said_at_the_end_too(void **state)
 	f->o.burst = 1;
 	restart(f);
 	for (int i = 0; i < 10; i++)
-		assert_int_equal(add(f, "a", "x", NULL), 0);
+		assert_int_equal(add(f, "a", "x", NULL), i < 1 ? 0 : 1);
 	restart(f);
 	assert_int_equal(count(f, "a", "log.coalesced", NULL), 1);
 }
@@ -258,6 +258,89 @@ static void actions_beyond_a_rate_are_refused(void **state)
 	assert_int_equal(other.calls, 101);
 	assert_int_equal(add(f, "a", "x", &d), 0);
 	assert_int_equal(f->log->ops->flush(f->log), 0);
+}
+
+static int add_long(struct fix *f, const char *tenant, const char *class_name, struct done *d)
+{
+	char text[1001];
+
+	memset(text, 't', sizeof text - 1);
+	text[sizeof text - 1] = '\0';
+	return record_append(f->log, class_name, tenant, NULL, json_pack("{s:s}", "k", text),
+	    d != NULL, d ? on_done : NULL, d);
+}
+
+static void bytes_beyond_a_rate_are_refused_until_they_are_paid(void **state)
+{
+	struct fix *f = *state;
+	struct done d = {0}, other = {0};
+	int n = 0;
+
+	f->o.byte_rate = 20000;
+	f->o.byte_burst = 8000;
+	restart(f);
+	while (add_long(f, "a", "x", &d) == 0 && n < 100) {
+		assert_int_equal(f->log->ops->flush(f->log), 0);
+		n++;
+	}
+	assert_in_range(n, 5, 12);
+	assert_int_equal(add(f, "a", "x", &d), -EBUSY);
+	assert_int_equal(add(f, "a", "x", NULL), 1);
+	/* ends are written, and owed for; others have a share of their own */
+	assert_int_equal(add_long(f, "a", "session.end", NULL), 0);
+	assert_int_equal(add_long(f, "b", "x", &other), 0);
+	assert_int_equal(f->log->ops->flush(f->log), 0);
+	assert_int_equal(other.r, 0);
+	wait_ms(f, 1000);
+	assert_int_equal(add(f, "a", "x", &d), 0);
+	assert_int_equal(f->log->ops->flush(f->log), 0);
+	/* the host's own are not held back */
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(add_long(f, NULL, "x", &other), 0);
+	wait_ms(f, 100);
+	good(f);
+}
+
+static void strangers_have_one_share_together(void **state)
+{
+	struct fix *f = *state;
+	struct done d = {0};
+
+	f->o.rate = 1;
+	f->o.burst = 10;
+	restart(f);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(
+		    add(f, i % 2 ? "a" : NULL, i % 2 ? "auth.refused" : "conn.accepted", NULL),
+		    i < 10 ? 0 : 1);
+	/* what they use up is neither the tenant's nor the host's */
+	assert_int_equal(add(f, "a", "conn.event", NULL), 0);
+	assert_int_equal(add(f, "a", "x", &d), 0);
+	assert_int_equal(add(f, NULL, "ctl", NULL), 0);
+	assert_int_equal(f->log->ops->flush(f->log), 0);
+	assert_int_equal(d.r, 0);
+}
+
+static void a_refusal_that_finds_no_room_is_counted(void **state)
+{
+	struct fix *f = *state;
+	struct done d = {0};
+	json_t *body;
+
+	f->o.critical_rate = 1;
+	f->o.critical_burst = 1;
+	restart(f);
+	assert_int_equal(add(f, "a", "channel.exec", &d), 0);
+	assert_int_equal(add(f, "a", "channel.exec", &d), -EBUSY);
+	assert_int_equal(add(f, "a", "channel.denied", &d), -EBUSY);
+	restart(f);
+	assert_int_equal(count(f, "a", "log.coalesced", &body), 1);
+	/* not the command: it has not happened */
+	assert_int_equal(json_integer_value(json_object_get(body, "records")), 1);
+	assert_int_equal(
+	    json_integer_value(json_object_get(json_object_get(body, "classes"), "channel.denied")),
+	    1);
+	json_decref(body);
 }
 
 static void the_writer_takes_from_tenants_in_turn(void **state)
@@ -325,7 +408,7 @@ static void beyond_its_quota_a_tenant_has_ends_and_denials(void **state)
 	assert_int_equal(count(f, "a", "lease.denied", NULL), 1);
 	/* a denial has its own end, an end has none */
 	for (int i = 0; i < 100; i++) {
-		assert_int_equal(add(f, "a", "lease.denied", NULL), 0);
+		assert_in_range(add(f, "a", "lease.denied", NULL), 0, 1);
 		assert_int_equal(add(f, "a", "session.end", NULL), 0);
 		wait_ms(f, 1);
 	}
@@ -383,6 +466,9 @@ int main(void)
 	    TEST(a_flood_is_counted_and_disturbs_nobody),
 	    TEST(what_was_left_out_is_said_at_the_end_too),
 	    TEST(actions_beyond_a_rate_are_refused),
+	    TEST(bytes_beyond_a_rate_are_refused_until_they_are_paid),
+	    TEST(strangers_have_one_share_together),
+	    TEST(a_refusal_that_finds_no_room_is_counted),
 	    TEST(the_writer_takes_from_tenants_in_turn),
 	    TEST(a_late_acknowledgement_refuses_the_action),
 	    TEST(beyond_its_quota_a_tenant_has_ends_and_denials),
