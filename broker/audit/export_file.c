@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/audit/body.h"
 #include "broker/audit/logs.h"
 #include "broker/audit/record.h"
 #include "creds/note.h"
@@ -14,14 +15,19 @@
 
 #define ITEM_HEAD 5
 #define CHUNK     (64u * 1024)
-_Static_assert(RECORD_MAX + 8 <= EXPORT_ITEM_MAX && NOTE_MAX + 8 <= EXPORT_ITEM_MAX, "too small");
+_Static_assert(BODY_MAX + 8 <= EXPORT_ITEM_MAX && RECORD_MAX + 8 <= EXPORT_ITEM_MAX &&
+                   NOTE_MAX + 8 <= EXPORT_ITEM_MAX,
+    "too small");
 
 enum {
 	HEAD = 'H',
+	HOST_BREAK = 'B',
 	HOST_EPOCH = 'E',
+	BREAK = 'b',
 	EPOCH = 'e',
 	EDGE = 'P',
 	RECORD = 'R',
+	BODY = 'D',
 	CHECKPOINT = 'C',
 	END = 'Z'
 };
@@ -106,6 +112,18 @@ static int write_epoch(void *arg, const void *note, size_t len)
 	return item(arg, EPOCH, NULL, note, len);
 }
 
+static int write_host_break(void *arg, const void *note, size_t len)
+{
+	((struct export_writer *)arg)->epochs++;
+	return item(arg, HOST_BREAK, NULL, note, len);
+}
+
+static int write_break(void *arg, const void *note, size_t len)
+{
+	((struct export_writer *)arg)->epochs++;
+	return item(arg, BREAK, NULL, note, len);
+}
+
 static int write_record(void *arg, uint64_t seq, const void *data, size_t len)
 {
 	((struct export_writer *)arg)->records++;
@@ -127,12 +145,20 @@ static int write_edge(
 	return item(arg, EDGE, &seq, data, DIGEST_LEN + merkle_pack(tree, data + DIGEST_LEN));
 }
 
+static int write_body(void *arg, uint64_t seq, const void *data, size_t len)
+{
+	return item(arg, BODY, &seq, data, len);
+}
+
 const struct log_sink export_sink = {.head = write_head,
     .host_epoch = write_host_epoch,
     .epoch = write_epoch,
+    .host_break = write_host_break,
+    .own_break = write_break,
     .record = write_record,
     .checkpoint = write_checkpoint,
-    .edge = write_edge};
+    .edge = write_edge,
+    .body = write_body};
 
 int export_writer_end(struct export_writer *w)
 {
@@ -213,18 +239,30 @@ static int read_head(struct export_reader *r, struct reader *in, struct err *e)
 	return r->sink->head(r->arg, r->log, records);
 }
 
+/* What comes before the records has an order. */
+static int place_of(int type)
+{
+	static const char order[] = {HEAD, HOST_BREAK, HOST_EPOCH, BREAK, EPOCH};
+	const char *at = memchr(order, type, sizeof order);
+
+	return at ? (int)(at - order) : (int)sizeof order;
+}
+
 static int read_epoch(struct export_reader *r, int type, struct reader *in, struct err *e)
 {
-	bool host = type == HOST_EPOCH;
+	bool host = type == HOST_EPOCH || type == HOST_BREAK;
+	int (*fn)(void *arg, const void *note, size_t len) =
+	    type == HOST_EPOCH   ? r->sink->host_epoch
+	    : type == EPOCH      ? r->sink->epoch
+	    : type == HOST_BREAK ? r->sink->host_break
+	                         : r->sink->own_break;
 
-	if (in->left > NOTE_MAX ||
-	    (host ? r->stage != HEAD && r->stage != HOST_EPOCH
-	          : r->stage != HEAD && r->stage != HOST_EPOCH && r->stage != EPOCH))
+	if (in->left > NOTE_MAX || place_of(r->stage) > place_of(type))
 		return wrong(r, e, "an epoch note that is too long or out of its place");
 	if (!host && strcmp(r->log, LOG_HOST) == 0)
 		return wrong(r, e, "the host's log has no other epoch notes than the host's");
 	r->epochs++;
-	return (host ? r->sink->host_epoch : r->sink->epoch)(r->arg, in->p, in->left);
+	return fn ? fn(r->arg, in->p, in->left) : 0;
 }
 
 static int read_edge(struct export_reader *r, struct reader *in, struct err *e)
@@ -233,10 +271,9 @@ static int read_edge(struct export_reader *r, struct reader *in, struct err *e)
 	struct merkle tree;
 	uint64_t seq;
 
-	if ((r->stage != HEAD && r->stage != HOST_EPOCH && r->stage != EPOCH) ||
-	    reader_u64(in, &seq) < 0 || reader_bytes(in, DIGEST_LEN, &leaf) < 0 ||
-	    merkle_unpack(in->p, in->left, &tree) < 0 || tree.size != seq || seq == 0 ||
-	    seq > INT64_MAX)
+	if (place_of(r->stage) > place_of(EPOCH) || reader_u64(in, &seq) < 0 ||
+	    reader_bytes(in, DIGEST_LEN, &leaf) < 0 || merkle_unpack(in->p, in->left, &tree) < 0 ||
+	    tree.size != seq || seq == 0 || seq > INT64_MAX)
 		return wrong(r, e, "an edge that is damaged or out of its place");
 	if (!r->sink->edge)
 		return wrong(r, e, "the log's first records are not in it");
@@ -254,6 +291,15 @@ static int read_record(struct export_reader *r, struct reader *in, struct err *e
 	r->seq = seq;
 	r->records++;
 	return r->sink->record(r->arg, seq, in->p, in->left);
+}
+
+static int read_body(struct export_reader *r, struct reader *in, struct err *e)
+{
+	uint64_t seq;
+
+	if (r->stage != RECORD || reader_u64(in, &seq) < 0 || in->left > BODY_MAX || seq != r->seq)
+		return wrong(r, e, "a body that is too long or out of its place");
+	return r->sink->body ? r->sink->body(r->arg, seq, in->p, in->left) : 0;
 }
 
 static int read_checkpoint(struct export_reader *r, struct reader *in, struct err *e)
@@ -294,12 +340,14 @@ static int read_item(struct export_reader *r, struct err *e)
 	reader_init(&in, r->item.data + ITEM_HEAD, r->item.len - ITEM_HEAD);
 	if (type == HEAD)
 		rc = read_head(r, &in, e);
-	else if (type == HOST_EPOCH || type == EPOCH)
+	else if (type == HOST_EPOCH || type == EPOCH || type == HOST_BREAK || type == BREAK)
 		rc = read_epoch(r, type, &in, e);
 	else if (type == EDGE)
 		rc = read_edge(r, &in, e);
 	else if (type == RECORD)
 		rc = read_record(r, &in, e);
+	else if (type == BODY)
+		rc = read_body(r, &in, e);
 	else if (type == CHECKPOINT)
 		rc = read_checkpoint(r, &in, e);
 	else if (type == END)

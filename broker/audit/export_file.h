@@ -3,13 +3,17 @@
  *
  *   "postern log bundle 1\n", then items: u8 type, u32 length, that many bytes
  *   'H'  string name of the log, u64 number of its records      first, once
+ *   'B'  a break note of the host's log                         in order
  *   'E'  an epoch note of the host's log                        in order
+ *   'b'  a break note of this log
  *   'e'  an epoch note of this log
  *   'P'  u64 number, leaf hash, packed tree (lib/merkle.h)      before what follows, once: the log
  *                                                               begins behind this record
  *   'R'  u64 number, the record as it was hashed                in order
+ *   'D'  u64 number, the body that lies beside that record      right behind it; may be left out
  *   'C'  a checkpoint: u64 size, note                           behind the record of that number
- *   'Z'  u64 records, u64 checkpoints, u64 epoch notes, SHA-256 of all bytes before this item: last
+ *   'Z'  u64 records, u64 checkpoints, u64 epoch and break notes, SHA-256 of all bytes before this
+ * item: last
  *
  * Numbers are big endian. Every length has a maximum, the order is checked, and nothing follows
  * 'Z'. The digest finds accidents; what proves anything is the notes.
@@ -30,7 +34,7 @@ struct err;
 
 #define EXPORT_MAGIC     "postern log bundle 1\n"
 #define EXPORT_MAGIC_LEN 21
-#define EXPORT_ITEM_MAX  (64u * 1024 + 8)
+#define EXPORT_ITEM_MAX  (128u * 1024 + 8)
 
 struct export_writer;
 struct export_reader;

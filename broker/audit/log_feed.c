@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/audit/body.h"
 #include "broker/audit/logs.h"
 #include "broker/audit/prune.h"
 #include "broker/audit/ranges.h"
 #include "broker/store/store.h"
+#include "lib/buf.h"
 #include "lib/err.h"
 
 #define BATCH 64 /* checkpoints that are held at a time */
@@ -27,6 +29,7 @@ struct feed {
 	size_t nheld;
 	uint64_t next, until; /* records */
 	size_t seen;
+	uint64_t beside; /* the record whose body is asked for next; 0: none */
 	bool host;
 };
 
@@ -52,9 +55,35 @@ static int epochs(struct feed *f, bool host)
 	return r;
 }
 
+static int on_break(uint64_t number, const void *note, size_t len, void *arg)
+{
+	struct feed *f = arg;
+	int (*fn)(void *, const void *, size_t) =
+	    f->host ? f->sink->host_break : f->sink->own_break;
+
+	f->next = number + 1;
+	f->seen++;
+	return fn ? fn(f->arg, note, len) : 0;
+}
+
+static int breaks(struct feed *f, bool host)
+{
+	int r;
+
+	f->host = host;
+	f->next = 1;
+	do {
+		f->seen = 0;
+		r = f->parts->breaks(f->source, host, f->next, on_break, f);
+	} while (r == 0 && f->seen > 0);
+	return r;
+}
+
 static int on_record(uint64_t seq, const void *data, size_t len, void *arg)
 {
 	struct feed *f = arg;
+	uint8_t digest[DIGEST_LEN];
+	size_t n;
 	int r;
 
 	if (seq > f->until)
@@ -63,7 +92,27 @@ static int on_record(uint64_t seq, const void *data, size_t len, void *arg)
 	if ((r = f->sink->record(f->arg, seq, data, len)) != 0)
 		return r < 0 ? r : -ECANCELED;
 	f->next = seq + 1;
-	return 0;
+	/* while records are read nothing else is: the body comes when this page is let go */
+	if (!f->sink->body || !f->parts->body || body_named(data, len, digest, &n) < 0)
+		return 0;
+	f->beside = seq;
+	return 1;
+}
+
+static int on_body(uint64_t seq, const void *data, size_t len, void *arg)
+{
+	struct feed *f = arg;
+	int r = f->sink->body(f->arg, seq, data, len);
+
+	return r > 0 ? -ECANCELED : r;
+}
+
+static int body(struct feed *f)
+{
+	uint64_t seq = f->beside;
+
+	f->beside = 0;
+	return f->parts->body(f->source, seq, on_body, f);
 }
 
 /* All there are up to number `until`. */
@@ -75,6 +124,8 @@ static int records(struct feed *f, uint64_t until)
 	while (f->next <= until) {
 		f->seen = 0;
 		r = f->parts->records(f->source, f->next, on_record, f);
+		if (f->beside && r >= 0)
+			r = body(f);
 		if (r != 0 || f->seen == 0)
 			break;
 	}
@@ -123,9 +174,11 @@ int log_feed(const struct log_parts *parts, void *source, const char *log, uint6
 	uint64_t size = 0;
 	int r;
 
-	if ((r = sink->head(arg, log, nrecords)) != 0 || (r = epochs(&f, true)) != 0)
+	if ((r = sink->head(arg, log, nrecords)) != 0 || (r = breaks(&f, true)) != 0 ||
+	    (r = epochs(&f, true)) != 0)
 		return r;
-	if (strcmp(log, LOG_HOST) != 0 && (r = epochs(&f, false)) != 0)
+	if (strcmp(log, LOG_HOST) != 0 &&
+	    ((r = breaks(&f, false)) != 0 || (r = epochs(&f, false)) != 0))
 		return r;
 	if ((r = edge(&f)) != 0)
 		return r;
@@ -176,6 +229,14 @@ static int stored_epochs(void *source, bool host, uint64_t from, log_part_fn fn,
 	    s->s, host ? LOG_HOST_NUMBER : s->log, from, STORE_WALK_MAX, fn, arg);
 }
 
+static int stored_breaks(void *source, bool host, uint64_t from, log_part_fn fn, void *arg)
+{
+	const struct stored *s = source;
+
+	return logs_break_walk(
+	    s->s, host ? LOG_HOST_NUMBER : s->log, from, STORE_WALK_MAX, fn, arg);
+}
+
 static int stored_edge(void *source, struct log_edge *ret)
 {
 	const struct stored *s = source;
@@ -186,8 +247,19 @@ static int stored_edge(void *source, struct log_edge *ret)
 	return 0;
 }
 
+static int stored_body(void *source, uint64_t seq, log_part_fn fn, void *arg)
+{
+	const struct stored *s = source;
+	cleanup_buf struct buf b;
+	int r;
+
+	buf_init(&b, BODY_MAX);
+	r = logs_body_get(s->s, s->log, seq, &b);
+	return r == 0 ? fn(seq, b.data, b.len, arg) : r == -ENOENT ? 0 : r;
+}
+
 static const struct log_parts stored_parts = {
-    stored_records, stored_checkpoints, stored_epochs, stored_edge};
+    stored_records, stored_checkpoints, stored_epochs, stored_breaks, stored_edge, stored_body};
 
 int log_feed_store(
     struct store *s, const char *log, const struct log_sink *sink, void *arg, struct err *e)
@@ -226,6 +298,16 @@ static int ranges_on_host_epoch(void *arg, const void *note, size_t len)
 	return ranges_host_epoch(((struct log_ranges *)arg)->ranges, note, len);
 }
 
+static int ranges_on_host_break(void *arg, const void *note, size_t len)
+{
+	return ranges_host_break(((struct log_ranges *)arg)->ranges, note, len);
+}
+
+static int ranges_on_break(void *arg, const void *note, size_t len)
+{
+	return ranges_break(((struct log_ranges *)arg)->ranges, note, len);
+}
+
 static int ranges_on_epoch(void *arg, const void *note, size_t len)
 {
 	return ranges_epoch(((struct log_ranges *)arg)->ranges, note, len);
@@ -239,6 +321,11 @@ static int ranges_on_record(void *arg, uint64_t seq, const void *data, size_t le
 static int ranges_on_checkpoint(void *arg, uint64_t size, const void *note, size_t len)
 {
 	return ranges_checkpoint(((struct log_ranges *)arg)->ranges, size, note, len);
+}
+
+static int ranges_on_body(void *arg, uint64_t seq, const void *data, size_t len)
+{
+	return ranges_body(((struct log_ranges *)arg)->ranges, seq, data, len);
 }
 
 static int ranges_on_edge(
@@ -257,7 +344,10 @@ static int ranges_on_torn(void *arg, uint64_t from, uint64_t to, bool broken, co
 const struct log_sink log_ranges_sink = {.head = ranges_on_head,
     .host_epoch = ranges_on_host_epoch,
     .epoch = ranges_on_epoch,
+    .host_break = ranges_on_host_break,
+    .own_break = ranges_on_break,
     .record = ranges_on_record,
     .checkpoint = ranges_on_checkpoint,
     .edge = ranges_on_edge,
+    .body = ranges_on_body,
     .torn = ranges_on_torn};

@@ -55,6 +55,7 @@ void ranges_free(struct ranges *r)
 	claim_done(&r->anchor);
 	free(r->key);
 	free(r->turn);
+	free(r->cut);
 	free(r->range);
 	free(r);
 	errno = saved;
@@ -97,7 +98,7 @@ static void deny(struct ranges *r, const struct claim *c)
 	    "what was sealed at %llu records is not what they are now", LLU(c->size));
 }
 
-static void claim_settle(struct ranges *r, struct claim *c, const uint8_t root[DIGEST_LEN])
+void claim_settle(struct ranges *r, struct claim *c, const uint8_t root[DIGEST_LEN])
 {
 	if (memcmp(root, c->root, DIGEST_LEN) == 0)
 		hold(r, c);
@@ -122,11 +123,13 @@ void ranges_settle(struct ranges *r)
 		memcpy(c.root, t->root, DIGEST_LEN);
 		claim_settle(r, &c, root);
 	}
+	break_settle(r);
 	if (r->has_anchor && r->anchor.size == r->tree.size) {
 		struct claim c = r->anchor;
 
 		merkle_root(&r->tree, root);
 		c.note = NULL;
+		r->anchor_held = memcmp(root, c.root, DIGEST_LEN) == 0;
 		claim_settle(r, &c, root);
 	}
 	for (size_t i = 0; i < r->nwaiting;) {
@@ -302,6 +305,8 @@ int ranges_record(struct ranges *r, uint64_t seq, const void *data, size_t len)
 		ranges_hole(r, seq, seq, false);
 		return 0;
 	}
+	if ((rc = break_turns(r, UINT64_MAX)) < 0)
+		return rc;
 	good = envelope_read(&r->envelope, seq, data, len, &now, &why) == 0;
 	if (!adjacent && (rc = gap(r, r->last + 1, seq - 1, good ? &now : NULL)) < 0)
 		return rc;
@@ -309,6 +314,7 @@ int ranges_record(struct ranges *r, uint64_t seq, const void *data, size_t len)
 		if ((rc = link_back(r, seq, &now, adjacent)) < 0)
 			return rc;
 		check_time(r, seq, &now, data, len);
+		break_record(r, data, len);
 	} else {
 		ranges_find(
 		    r, VERDICT_BROKEN, seq, seq, "record %llu %s", LLU(seq), err_text(&why));
@@ -318,6 +324,7 @@ int ranges_record(struct ranges *r, uint64_t seq, const void *data, size_t len)
 	}
 	if (r->npending == 2 && (rc = commit(r, r->pending[0].denied)) < 0)
 		return rc;
+	ranges_body_named(r, seq, data, len);
 	merkle_leaf(data, len, r->leaf);
 	if (!good || now.version == 1)
 		digest_sha256(data, len, r->plain);
@@ -387,7 +394,7 @@ static int wait_for(struct ranges *r, struct claim *c)
 /* Two sealed roots of one size. */
 static void look_for_fork(struct ranges *r, const struct claim *c)
 {
-	bool anchored = r->has_anchor && r->anchor.size == c->size;
+	bool anchored = r->has_anchor && r->anchor.size == c->size && !break_covers(r, c->size);
 	const struct claim *other = r->before.size == c->size ? &r->before
 	                            : anchored                ? &r->anchor
 	                                                      : NULL;
@@ -407,6 +414,8 @@ int ranges_checkpoint(struct ranges *r, uint64_t size, const void *note, size_t 
 	int rc;
 
 	r->seen++;
+	if ((rc = break_turns(r, UINT64_MAX)) < 0)
+		return rc;
 	if (!seal_judge(r, size, note, len, &c))
 		return 0;
 	if (c.size > r->most)

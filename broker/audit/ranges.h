@@ -14,6 +14,9 @@
  * into each epoch; no checkpoint is signed by an epoch that was not there yet, or was over an
  * anchor        a checkpoint that the verifier's user kept: the log still has that root there
  *
+ *   breaks           a log that was set back goes on only behind a note of the log key and the
+ * epoch's key: what was lost is named, whatever else is smaller than what was signed is an attack
+ *
  * Without keys nothing counts as signed. Depends on no store and no file.
  */
 #ifndef POSTERN_AUDIT_RANGES_H
@@ -32,6 +35,7 @@ struct ranges;
 
 #define RANGES_WITNESSES_MAX 16
 #define RANGES_EPOCHS_MAX    65536
+#define RANGES_BREAKS_MAX    4096
 #define RANGES_FINDINGS_MAX  64 /* that are told; more are counted */
 #define RANGES_HOLES_MAX     256
 #define RANGES_TEXT_MAX      240
@@ -53,6 +57,7 @@ enum verdict {
 	VERDICT_ARCHIVED,    /* the first records are in the archive, and were not looked at */
 	VERDICT_NO_KEY,      /* seals are there, and no key to check them with */
 	VERDICT_UNSEALED,    /* no seal at all */
+	VERDICT_RESTORED,    /* it was set back, and that is signed */
 	VERDICT_MISSING,     /* records are missing */
 	VERDICT_EPOCH,       /* an epoch, or a log's way into it, is missing or not proved */
 	VERDICT_SIGNATURE,   /* a seal that the keys did not make */
@@ -86,13 +91,18 @@ int ranges_new(const char *log, const struct ranges_keys *keys, const void *anch
     size_t anchor_len, struct ranges **ret, struct err *e);
 void ranges_free(struct ranges *r);
 
-/* Fed in this order: the host's epoch notes, the log's own (not for the host's log), by number;
- * then records and checkpoints, each checkpoint behind the record that has its size as number, or
- * behind what comes before that. -ENOMEM, -EOVERFLOW (too many epochs); what is wrong with the log
- * is no error. */
+/* Fed in this order: the host's break notes, its epoch notes, the log's own break notes and epoch
+ * notes (not for the host's log), by number; then records and checkpoints, each checkpoint behind
+ * the record that has its size as number, or behind what comes before that. -ENOMEM, -EOVERFLOW
+ * (too many epochs); what is wrong with the log is no error. */
+int ranges_host_break(struct ranges *r, const void *note, size_t len);
+int ranges_break(struct ranges *r, const void *note, size_t len);
 int ranges_host_epoch(struct ranges *r, const void *note, size_t len);
 int ranges_epoch(struct ranges *r, const void *note, size_t len);
 int ranges_record(struct ranges *r, uint64_t seq, const void *data, size_t len);
+/* The body beside the record that was fed last. One that does not fit is a record that was changed;
+ * one that is missing is counted, and changes nothing: the record proves which it was. */
+int ranges_body(struct ranges *r, uint64_t seq, const void *data, size_t len);
 int ranges_checkpoint(struct ranges *r, uint64_t size, const void *note, size_t len);
 /* head: the number of records that the source says there are; 0: it does not say. complete: false
  * if the source broke off. */
@@ -106,6 +116,13 @@ int ranges_edge(
 /* The archive is here as well: records that an edge stands for and that were not fed are missing.
  */
 void ranges_whole(struct ranges *r);
+/* The anchor is not the user's, but what another log tells: it says nothing of breaks. Before
+ * ranges_end(). */
+void ranges_told(struct ranges *r);
+/* Another log tells that it became smaller: there has to be a break. */
+void ranges_shrunk(struct ranges *r);
+/* The user knows that what he kept a checkpoint of may be lost in a break. */
+void ranges_accept_break(struct ranges *r);
 /* For what only the caller can see, as a log that the host's log names and that is gone. */
 void ranges_find(struct ranges *r, enum verdict v, uint64_t from, uint64_t to, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
@@ -123,14 +140,15 @@ struct finding {
 };
 struct ranges_result {
 	enum verdict verdict;
-	uint64_t records;           /* the number of the newest */
-	uint64_t archived;          /* up to it they were not looked at */
-	uint64_t sealed, witnessed; /* sizes */
-	uint64_t checkpoints;       /* that held */
-	uint64_t epochs;            /* the newest that is proved */
-	char newest[32];            /* the newest record's time */
-	uint8_t root[DIGEST_LEN];   /* of the newest checkpoint that held */
-	const char *note;           /* it, for the user to keep; NULL */
+	uint64_t records;                /* the number of the newest */
+	uint64_t archived;               /* up to it they were not looked at */
+	uint64_t sealed, witnessed;      /* sizes */
+	uint64_t checkpoints;            /* that held */
+	uint64_t bodies, bodies_missing; /* that records name: that fit, and that are not there */
+	uint64_t epochs;                 /* the newest that is proved */
+	char newest[32];                 /* the newest record's time */
+	uint8_t root[DIGEST_LEN];        /* of the newest checkpoint that held */
+	const char *note;                /* it, for the user to keep; NULL */
 	size_t note_len;
 	const struct range *ranges;
 	size_t nranges;

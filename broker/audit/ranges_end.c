@@ -23,6 +23,15 @@ static void end_anchor(struct ranges *r, uint64_t head)
 
 	if (!r->has_anchor)
 		return;
+	if (!r->anchor_held && break_covers(r, size)) {
+		if (!r->told && !r->accept_break)
+			ranges_find(r, VERDICT_ROLLED_BACK, 0, size,
+			    "the checkpoint that was kept tells of %llu records, of which the "
+			    "last were lost when the log was set back",
+			    LLU(size));
+		r->has_anchor = false; /* nothing more is said of it */
+		return;
+	}
 	if (r->anchor_denied) {
 		bool both = r->keys.has_log && r->good >= size;
 
@@ -84,6 +93,7 @@ void ranges_end(struct ranges *r, uint64_t head, bool complete)
 		head = INT64_MAX; /* numbers of records are smaller: a damaged one */
 	if (r->nturns && r->turn[r->nturns - 1].size > r->most)
 		r->most = r->turn[r->nturns - 1].size;
+	break_end(r);
 	end_missing(r, r->most, "a seal");
 	if (head > r->most)
 		end_missing(r, head, "the log's head");

@@ -8,7 +8,8 @@
 #include "broker/audit/ranges.h"
 #include "lib/merkle.h"
 
-#define WAITING_MAX 8
+#define WAITING_MAX     8
+#define RANGES_SAID_MAX 64
 
 /* A root that somebody put a name to. */
 struct claim {
@@ -24,6 +25,13 @@ struct claim {
 struct turn {
 	uint64_t epoch, size;
 	uint8_t root[DIGEST_LEN];
+};
+
+/* Where the log was set back. */
+struct cut {
+	uint64_t number, old_size, size, epoch;
+	int64_t time_s;
+	uint8_t root[DIGEST_LEN]; /* at size */
 };
 
 /* A record whose leaf is not settled before its successor has been seen. */
@@ -45,7 +53,7 @@ struct ranges {
 	struct ranges_keys keys;
 	bool host;
 
-	/* epochs: key[i] is that of epoch i */
+	/* epochs: key[i] is that of epoch i, zeros if nobody tells it */
 	uint8_t (*key)[NOTE_KEY_LEN];
 	size_t nkeys, keys_max;
 	struct turn *turn;
@@ -53,6 +61,15 @@ struct ranges {
 	uint64_t first_epoch;                /* the least that signed a checkpoint */
 	bool any_epoch;                      /* it is valid */
 	bool epochs_broken;
+	uint64_t next_note; /* the epoch that the host's next note should be of */
+
+	/* breaks */
+	struct cut *cut;
+	size_t ncuts, cuts_max;
+	size_t next_cut, next_cut_turn; /* not reached by the tree; not among the turns */
+	uint64_t said[RANGES_SAID_MAX]; /* numbers of breaks of which records tell */
+	size_t nsaid;
+	bool told, shrunk, accept_break;
 
 	/* records */
 	uint64_t last;      /* the newest seen */
@@ -67,6 +84,14 @@ struct ranges {
 	unsigned version;                            /* of the newest; 0: not to be read */
 	char time[ENVELOPE_TIME + 1];
 
+	/* bodies */
+	uint64_t named, fed, fit; /* that records name; that came, and that fit */
+	struct {
+		uint64_t seq; /* of the record that names it; 0: none, or it has come */
+		uint8_t digest[DIGEST_LEN];
+		size_t len;
+	} body;
+
 	/* seals */
 	uint64_t seen; /* checkpoints and turns, whatever they are worth */
 	struct claim waiting[WAITING_MAX];
@@ -79,7 +104,7 @@ struct ranges {
 	uint64_t held;  /* checkpoints */
 	uint64_t most;  /* the largest size that a seal speaks of */
 	struct claim anchor;
-	bool has_anchor, anchor_denied;
+	bool has_anchor, anchor_denied, anchor_held;
 
 	/* the answer */
 	struct hole hole[RANGES_HOLES_MAX];
@@ -91,6 +116,8 @@ struct ranges {
 	enum verdict verdict;
 };
 
+/* ranges_body.c: whether a new record names a body. */
+void ranges_body_named(struct ranges *r, uint64_t seq, const void *data, size_t len);
 void ranges_hole(struct ranges *r, uint64_t from, uint64_t to, bool missing);
 /* ranges_seal.c: whether a note is a seal of this log (or may be one, when there is no key); if
  * not, that has been found. *ret has no note. */
@@ -98,6 +125,19 @@ bool seal_judge(struct ranges *r, uint64_t size, const void *note, size_t len, s
 int seal_anchor(struct ranges *r, const void *note, size_t len, struct err *e);
 void seal_end(struct ranges *r);
 int seal_begin(struct ranges *r);
+/* The host's epoch goes on with this key, whatever notes are lost. */
+int seal_jump(struct ranges *r, uint64_t epoch, const uint8_t key[NOTE_KEY_LEN]);
+bool seal_key_is(const struct ranges *r, uint64_t epoch, const uint8_t key[NOTE_KEY_LEN]);
+int seal_add_turn(struct ranges *r, uint64_t epoch, uint64_t size, const uint8_t root[DIGEST_LEN]);
+/* ranges_break.c: breaks into epochs below `before` that have no note become turns. */
+int break_turns(struct ranges *r, uint64_t before);
+void break_settle(struct ranges *r);
+/* Whether what the log was at this size was lost in a break. */
+bool break_covers(const struct ranges *r, uint64_t size);
+void break_record(struct ranges *r, const void *data, size_t len);
+void break_end(struct ranges *r);
+/* ranges.c */
+void claim_settle(struct ranges *r, struct claim *c, const uint8_t root[DIGEST_LEN]);
 /* ranges.c: what seals say of the tree as it is now. */
 void ranges_settle(struct ranges *r);
 /* ranges.c: nothing more is known of what is pending. */

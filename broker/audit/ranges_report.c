@@ -15,8 +15,8 @@
 const char *verdict_word(enum verdict v)
 {
 	static const char *const words[VERDICTS] = {"good", "empty", "tail", "archived", "no-key",
-	    "unsealed", "missing", "epoch-gap", "bad-signature", "rolled-back", "broken",
-	    "re-signed", "fork"};
+	    "unsealed", "restored", "missing", "epoch-gap", "bad-signature", "rolled-back",
+	    "broken", "re-signed", "fork"};
 
 	return (size_t)v < VERDICTS ? words[v] : "?";
 }
@@ -149,6 +149,8 @@ void ranges_result(const struct ranges *r, struct ranges_result *ret)
 	    .sealed = r->good,
 	    .witnessed = r->witnessed,
 	    .checkpoints = r->held,
+	    .bodies = r->fit,
+	    .bodies_missing = r->named - r->fed,
 	    .epochs = r->nkeys ? r->nkeys - 1 : 0,
 	    .note = r->best.note,
 	    .note_len = r->best.note_len,

@@ -14,24 +14,41 @@
 
 #define LLU(x) ((unsigned long long)(x))
 
-static int add_key(struct ranges *r, const uint8_t key[NOTE_KEY_LEN])
-{
-	if (r->nkeys == RANGES_EPOCHS_MAX)
-		return -EOVERFLOW;
-	if (r->nkeys == r->keys_max) {
-		size_t max = r->keys_max ? 2 * r->keys_max : 16;
-		void *p = reallocarray(r->key, max, sizeof *r->key);
+static const uint8_t unknown[NOTE_KEY_LEN];
 
-		if (!p)
+/* Of epoch `epoch`; those before it that nobody told are zeros. */
+static int set_key(struct ranges *r, uint64_t epoch, const uint8_t key[NOTE_KEY_LEN])
+{
+	if (epoch >= RANGES_EPOCHS_MAX)
+		return -EOVERFLOW;
+	if (epoch >= r->keys_max) {
+		size_t max = r->keys_max ? r->keys_max : 16;
+		void *p;
+
+		while (max <= epoch)
+			max *= 2;
+		if (!(p = reallocarray(r->key, max, sizeof *r->key)))
 			return -ENOMEM;
 		r->key = p;
 		r->keys_max = max;
 	}
-	memcpy(r->key[r->nkeys++], key, NOTE_KEY_LEN);
+	for (; r->nkeys <= epoch; r->nkeys++)
+		memset(r->key[r->nkeys], 0, NOTE_KEY_LEN);
+	memcpy(r->key[epoch], key, NOTE_KEY_LEN);
 	return 0;
 }
 
-static int add_turn(struct ranges *r, const struct epoch_note *n)
+bool seal_key_is(const struct ranges *r, uint64_t epoch, const uint8_t key[NOTE_KEY_LEN])
+{
+	return epoch < r->nkeys && memcmp(r->key[epoch], key, NOTE_KEY_LEN) == 0;
+}
+
+static bool key_known(const struct ranges *r, uint64_t epoch)
+{
+	return epoch < r->nkeys && !seal_key_is(r, epoch, unknown);
+}
+
+int seal_add_turn(struct ranges *r, uint64_t epoch, uint64_t size, const uint8_t root[DIGEST_LEN])
 {
 	struct turn *t;
 
@@ -47,14 +64,29 @@ static int add_turn(struct ranges *r, const struct epoch_note *n)
 		r->turns_max = max;
 	}
 	t = &r->turn[r->nturns++];
-	*t = (struct turn){.epoch = n->epoch, .size = n->last.size};
-	memcpy(t->root, n->last.root, DIGEST_LEN);
+	*t = (struct turn){.epoch = epoch, .size = size};
+	memcpy(t->root, root, DIGEST_LEN);
 	return 0;
+}
+
+static int add_turn(struct ranges *r, const struct epoch_note *n)
+{
+	return seal_add_turn(r, n->epoch, n->last.size, n->last.root);
 }
 
 int seal_begin(struct ranges *r)
 {
-	return r->keys.has_epoch ? add_key(r, r->keys.epoch.key) : 0;
+	r->next_note = 1;
+	return r->keys.has_epoch ? set_key(r, 0, r->keys.epoch.key) : 0;
+}
+
+int seal_jump(struct ranges *r, uint64_t epoch, const uint8_t key[NOTE_KEY_LEN])
+{
+	if (key_known(r, epoch) && !seal_key_is(r, epoch, key)) {
+		ranges_find(r, VERDICT_EPOCH, 0, 0, "epoch %llu has two keys", LLU(epoch));
+		return 0;
+	}
+	return set_key(r, epoch, key);
 }
 
 /* By the key of this epoch: 1, 0: not at all, -EBADMSG. */
@@ -62,7 +94,8 @@ static int by_epoch(const struct ranges *r, const struct note *n, uint64_t epoch
 {
 	struct note_key k;
 
-	if (epoch >= r->nkeys || sealer_epoch_key(r->keys.host, epoch, r->key[epoch], &k, NULL) < 0)
+	if (!key_known(r, epoch) ||
+	    sealer_epoch_key(r->keys.host, epoch, r->key[epoch], &k, NULL) < 0)
 		return 0;
 	return note_verify(n, &k, NULL, NULL);
 }
@@ -116,8 +149,23 @@ static bool proved(struct ranges *r, const void *data, size_t len, const char *o
 	return fine;
 }
 
+/* The epoch of a note, whatever else it is; 0: none. */
+static uint64_t epoch_in(const void *note, size_t len)
+{
+	struct epoch_note n = {0};
+	struct note parsed;
+
+	if (note_parse(note, len, &parsed, NULL) < 0)
+		return 0;
+	if (epoch_note_parse(parsed.text, parsed.text_len, &n, NULL) < 0)
+		n.epoch = 0;
+	note_done(&parsed);
+	return n.epoch;
+}
+
 int ranges_host_epoch(struct ranges *r, const void *note, size_t len)
 {
+	uint64_t epoch = epoch_in(note, len);
 	struct epoch_note n;
 	int rc;
 
@@ -125,39 +173,49 @@ int ranges_host_epoch(struct ranges *r, const void *note, size_t len)
 		r->seen++;
 	if (!r->keys.has_epoch || r->epochs_broken)
 		return 0;
-	if (!proved(r, note, len, r->keys.host, r->nkeys, &n))
+	/* those between were lost in a break, which told the key that signed this one */
+	if (epoch > r->next_note && key_known(r, epoch - 1))
+		r->next_note = epoch;
+	if (!proved(r, note, len, r->keys.host, r->next_note, &n))
 		return 0;
-	rc = add_key(r, n.key.key);
-	return rc == 0 && r->host ? add_turn(r, &n) : rc;
+	if (key_known(r, n.epoch) && !seal_key_is(r, n.epoch, n.key.key)) {
+		no_epoch(r, n.epoch, "has two keys");
+		return 0;
+	}
+	r->next_note = n.epoch + 1;
+	if ((rc = set_key(r, n.epoch, n.key.key)) < 0 || !r->host)
+		return rc;
+	if ((rc = break_turns(r, n.epoch)) < 0)
+		return rc;
+	return add_turn(r, &n);
 }
 
 int ranges_epoch(struct ranges *r, const void *note, size_t len)
 {
 	char origin[NOTE_NAME_MAX + 1];
 	struct epoch_note n;
-	struct note parsed;
 	uint64_t expected;
+	int rc;
 
 	r->seen++;
 	if (!r->keys.has_epoch || r->host || r->epochs_broken)
 		return 0;
 	if (sealer_origin_of(r->keys.host, r->envelope.log, origin, sizeof origin) < 0)
 		return 0;
+	if ((rc = break_turns(r, epoch_in(note, len))) < 0)
+		return rc;
 	expected = r->nturns ? r->turn[r->nturns - 1].epoch + 1 : 0;
 	if (expected == 0) { /* a log begins in any epoch */
-		if (note_parse(note, len, &parsed, NULL) == 0) {
-			if (epoch_note_parse(parsed.text, parsed.text_len, &n, NULL) == 0)
-				expected = n.epoch;
-			note_done(&parsed);
-		}
-		if (expected == 0) {
+		if ((expected = epoch_in(note, len)) == 0) {
 			no_epoch(r, 0, "has no readable note");
 			return 0;
 		}
 	}
 	if (!proved(r, note, len, origin, expected, &n))
 		return 0;
-	if (n.epoch >= r->nkeys || memcmp(r->key[n.epoch], n.key.key, NOTE_KEY_LEN) != 0) {
+	if (n.epoch == r->nkeys) /* the host's comes after it: who reads meanwhile sees this one */
+		return 0;
+	if (!seal_key_is(r, n.epoch, n.key.key)) {
 		no_epoch(r, n.epoch, "has another key than the host's log tells");
 		return 0;
 	}
@@ -179,17 +237,29 @@ static bool epoch_of(const struct ranges *r, const char *name, uint64_t *ret)
 	       str_to_u64(name + n + 7, 0, INT64_MAX, ret) == 0;
 }
 
-static const struct turn *turn_of(const struct ranges *r, uint64_t epoch)
+/* The first turn into this epoch or a later one. */
+static const struct turn *turn_from(const struct ranges *r, uint64_t epoch)
 {
-	if (r->nturns == 0 || epoch < r->turn[0].epoch || epoch - r->turn[0].epoch >= r->nturns)
-		return NULL;
-	return &r->turn[epoch - r->turn[0].epoch];
+	size_t low = 0, high = r->nturns;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (r->turn[mid].epoch < epoch)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < r->nturns ? &r->turn[low] : NULL;
 }
 
 /* Whether the epoch was there when the log had this size. */
 static bool in_time(struct ranges *r, uint64_t size, uint64_t epoch)
 {
-	const struct turn *begin = turn_of(r, epoch), *end = turn_of(r, epoch + 1);
+	const struct turn *begin = turn_from(r, epoch), *end = turn_from(r, epoch + 1);
+
+	if (begin && begin->epoch != epoch)
+		begin = NULL;
 
 	if (!r->any_epoch || epoch < r->first_epoch)
 		r->first_epoch = epoch;
@@ -226,7 +296,7 @@ static bool signed_by_epoch(struct ranges *r, const struct note *n, uint64_t siz
 
 		if (!epoch_of(r, n->signatures[i].name, &epoch))
 			continue;
-		if (epoch >= r->nkeys) {
+		if (!key_known(r, epoch)) {
 			if (!r->epochs_broken)
 				ranges_find(r, VERDICT_EPOCH, 0, size,
 				    "%llu records are sealed by epoch %llu, of which no note tells",

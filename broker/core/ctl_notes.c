@@ -42,7 +42,7 @@ int ctl_notes(struct peer *p, struct msg *m, struct err *e)
 {
 	const char *name = msg_str(m, "log"), *kind = msg_str(m, "kind");
 	uint64_t from = (uint64_t)msg_int(m, "from", 0);
-	bool checkpoints = strcmp(kind, "checkpoint") == 0;
+	bool checkpoints = strcmp(kind, "checkpoint") == 0, breaks = strcmp(kind, "break") == 0;
 	json_auto_t *notes = json_array();
 	struct list list = {.notes = notes};
 	struct log_info log = {.number = LOG_HOST_NUMBER};
@@ -50,12 +50,10 @@ int ctl_notes(struct peer *p, struct msg *m, struct err *e)
 	int r;
 
 	(void)e;
-	if (!p->owner) { /* the first page of this reader */
-		p->owner = p;
-		ctl_record(p, m);
-	}
-	if (!checkpoints && strcmp(kind, "epoch") != 0) {
-		ctl_error(p, m->id, CTL_FAILED, "there are notes of two kinds: checkpoint, epoch");
+	ctl_reading(p, m);
+	if (!checkpoints && !breaks && strcmp(kind, "epoch") != 0) {
+		ctl_error(p, m->id, CTL_FAILED,
+		    "there are notes of three kinds: checkpoint, epoch, break");
 		return 0;
 	}
 	r = !s || !notes ? -EIO : strcmp(name, LOG_HOST) != 0 ? logs_find(s, name, &log) : 0;
@@ -64,8 +62,9 @@ int ctl_notes(struct peer *p, struct msg *m, struct err *e)
 		return 0;
 	}
 	if (r == 0)
-		r = (checkpoints ? logs_checkpoint_walk : logs_epoch_walk)(
-		    s, log.number, from, LIST_MAX, on_note, &list);
+		r = (checkpoints ? logs_checkpoint_walk
+		     : breaks    ? logs_break_walk
+		                 : logs_epoch_walk)(s, log.number, from, LIST_MAX, on_note, &list);
 	if (r < 0) {
 		ctl_error(p, m->id, CTL_FAILED, "the notes cannot be read");
 		return 0;

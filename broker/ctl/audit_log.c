@@ -227,6 +227,13 @@ static int ask_epochs(void *source, bool host, uint64_t from, log_part_fn fn, vo
 	return ask_notes(l, host ? LOG_HOST : l->asked, "epoch", from, UINT64_MAX, fn, arg);
 }
 
+static int ask_breaks(void *source, bool host, uint64_t from, log_part_fn fn, void *arg)
+{
+	struct audit_log *l = source;
+
+	return ask_notes(l, host ? LOG_HOST : l->asked, "break", from, UINT64_MAX, fn, arg);
+}
+
 /* How many records there are now: the page that has none says so. */
 static int ask_size(struct audit_log *l, uint64_t *ret)
 {
@@ -242,7 +249,10 @@ static int ask_size(struct audit_log *l, uint64_t *ret)
 
 static int feed_asked(struct audit_log *l, const char *name, const struct log_sink *sink, void *arg)
 {
-	static const struct log_parts parts = {ask_records, ask_checkpoints, ask_epochs};
+	static const struct log_parts parts = {.records = ask_records,
+	    .checkpoints = ask_checkpoints,
+	    .epochs = ask_epochs,
+	    .breaks = ask_breaks};
 	int r;
 
 	l->asked = name;

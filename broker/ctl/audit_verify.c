@@ -35,7 +35,7 @@ struct told {
 	char log[NAME_MAX_LEN + 1];
 	uint64_t size;
 	char *note;
-	bool met;
+	bool met, shrunk;
 };
 
 struct run {
@@ -63,6 +63,7 @@ static const struct {
     {VERDICT_ARCHIVED, EXIT_ARCHIVED},
     {VERDICT_NO_KEY, EXIT_NO_KEY},
     {VERDICT_UNSEALED, EXIT_UNSEALED},
+    {VERDICT_RESTORED, EXIT_RESTORED},
     {VERDICT_MISSING, EXIT_LOST},
     {VERDICT_EPOCH, EXIT_EPOCH},
     {VERDICT_SIGNATURE, EXIT_SIGNATURE},
@@ -108,11 +109,11 @@ static int tell(struct run *run, const char *log, uint64_t size, const char *not
 		*t = (struct told){0};
 		(void)str_copy(t->log, sizeof t->log, log);
 	}
-	if (size >= t->size) {
-		free(t->note);
-		t->note = strdup(note);
-		t->size = size;
-	}
+	/* the newest: a smaller one than before is that of a log that was set back */
+	t->shrunk = t->shrunk || size < t->size;
+	free(t->note);
+	t->note = strdup(note);
+	t->size = size;
 	return t->note ? 0 : -ENOMEM;
 }
 
@@ -205,7 +206,8 @@ static void result_text(const struct run *run, const char *log, const struct ran
 
 static int keep(struct run *run, const struct ranges_result *r)
 {
-	if (run->keep_fd < 0 || !r->note || r->verdict > VERDICT_ARCHIVED)
+	if (run->keep_fd < 0 || !r->note ||
+	    (r->verdict > VERDICT_ARCHIVED && r->verdict != VERDICT_RESTORED))
 		return EXIT_OK;
 	return audit_put(run->keep_fd, ctl_opt(run->c, "keep"), r->note, r->note_len);
 }
@@ -225,29 +227,35 @@ static void answer(struct run *run, const char *log, const struct ranges_result 
 /* ---- one log ---- */
 
 /* The host's log holds this log's checkpoints, and nobody can take one out of it. */
-static const char *anchor_of(struct run *run, const char *log)
+static struct told *anchor_of(struct run *run, const char *log)
 {
 	for (size_t i = 0; i < run->ntold; i++)
 		if (strcmp(run->told[i].log, log) == 0) {
 			run->told[i].met = true;
-			return run->told[i].note;
+			return &run->told[i];
 		}
 	return NULL;
 }
 
 static int new_ranges(struct run *run, const char *log, struct ranges **ret)
 {
-	const char *told = run->whole ? anchor_of(run, log) : NULL;
+	const struct told *told = run->whole ? anchor_of(run, log) : NULL;
 	struct ranges_keys keys;
 	struct err e = ERR_INIT;
 
 	if (ranges_keys(run->keys.key, run->keys.n, log, &keys, &e) < 0)
 		return ctl_fail(EXIT_USAGE, "%s", err_text(&e));
-	if (told && ranges_new(log, &keys, told, strlen(told), ret, NULL) == 0)
+	if (told && ranges_new(log, &keys, told->note, strlen(told->note), ret, NULL) == 0) {
+		ranges_told(*ret);
+		if (told->shrunk)
+			ranges_shrunk(*ret);
 		return EXIT_OK;
+	}
 	if (ranges_new(log, &keys, run->anchor.len ? run->anchor.data : NULL, run->anchor.len, ret,
 	        &e) < 0)
 		return ctl_fail(EXIT_SIGNATURE, "log %s: %s", log, err_text(&e));
+	if (ctl_opt(run->c, "accept-break"))
+		ranges_accept_break(*ret);
 	return EXIT_OK;
 }
 

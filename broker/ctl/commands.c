@@ -54,6 +54,7 @@ static const struct ctl_option audit_verify[] = {
     {"key", "KEY", true, "a verifier key: the log's, the first epoch's, a witness's"},
     {"keys", "FILE", false, "such keys, as audit keys prints them"},
     {"from-checkpoint", "FILE", false, "a checkpoint that was kept: the log must still hold it"},
+    {"accept-break", NULL, false, "what was kept may be lost in a break: the log was set back"},
     {"keep", "FILE", false, "write the newest checkpoint that held to FILE"},
     {"chain", NULL, false, "only whether the chain is unbroken: what is not sealed is no fault"},
     {NULL, NULL, false, NULL},

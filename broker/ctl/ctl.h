@@ -39,7 +39,8 @@ enum ctl_exit {
 	EXIT_RESIGNED = 27,    /* signed by a key out of its epoch */
 	EXIT_FORK = 28,        /* two histories were signed */
 	EXIT_DROPPED = 29,     /* a whole log is gone */
-	EXIT_ARCHIVED = 30     /* records are in the archive, which was not looked at */
+	EXIT_ARCHIVED = 30,    /* records are in the archive, which was not looked at */
+	EXIT_RESTORED = 31     /* it was set back, and that is signed */
 };
 
 /* STATE/NAME of --state, else INSTALLED. Returns dst. */
@@ -55,6 +56,8 @@ int ctl_dial(const struct ctl *c, struct chan **ret, int quiet);
 /* Asks (body is taken over) and waits; the answer is the caller's (msg_done). An exit status; what
  * the core refuses is said on stderr. */
 int ctl_ask(struct chan *link, const char *type, json_t *body, struct msg *ret);
+/* The same without a word. */
+int ctl_try(struct chan *link, const char *type, json_t *body, struct msg *ret);
 /* Dials, asks, and hands out the data of ctl.answer (new reference). */
 int ctl_query(const struct ctl *c, const char *type, json_t *body, json_t **ret);
 
@@ -67,6 +70,7 @@ int ctl_session_list(struct ctl *c);
 int ctl_session_show(struct ctl *c);
 int ctl_session_kill(struct ctl *c);
 int ctl_audit_show(struct ctl *c);
+int ctl_audit_erase(struct ctl *c);
 int ctl_audit_verify(struct ctl *c);
 int ctl_audit_export(struct ctl *c);
 int ctl_audit_prove(struct ctl *c);
