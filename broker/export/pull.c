@@ -72,6 +72,11 @@ bool pull_up(const struct pull *p)
 	return p->core != NULL;
 }
 
+struct loop *pull_loop(const struct pull *p)
+{
+	return p->loop;
+}
+
 static void gone(struct pull *p)
 {
 	loop_remove(p->src);

@@ -36,6 +36,7 @@ void pull_free(struct pull *p); /* without calling anybody back; NULL is fine */
 /* A new link takes the place of the old one. Takes fd over. */
 int pull_link(struct pull *p, int fd);
 bool pull_up(const struct pull *p);
+struct loop *pull_loop(const struct pull *p);
 
 /* Takes body over. -ENOTCONN, -ENOBUFS (too many questions), -EINVAL: fn is then not called. */
 int pull_ask(struct pull *p, const char *type, json_t *body, pull_fn fn, void *arg);
