@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "broker/audit/export_file.h"
@@ -236,7 +237,7 @@ static int begin(struct cutting *c)
 	if ((r = export_writer_new(c->f, &c->w)) < 0 ||
 	    (r = export_sink.head(c->w, c->s.log, c->s.to)) < 0)
 		return r;
-	return pull_notes(c->p, LOG_HOST, "epoch", 0, INT64_MAX, on_host_epoch, on_host_epochs, c);
+	return ask_notes(c);
 }
 
 /* leaf, packed tree of the records before. */
@@ -245,10 +246,10 @@ static int edge(struct cutting *c, const struct msg *m)
 	cleanup_buf struct buf b;
 	int r;
 
+	buf_init(&b, DIGEST_LEN + MERKLE_PACKED_MAX);
 	merkle_init(&c->tree);
 	if (c->s.from == 1)
 		return 0;
-	buf_init(&b, DIGEST_LEN + MERKLE_PACKED_MAX);
 	if ((r = msg_bytes(m, "edge", &b)) < 0)
 		return r;
 	if (b.len < DIGEST_LEN ||
