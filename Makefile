@@ -122,6 +122,8 @@ $(LIBEXEC)/postern-gateway: $(call obj,gateway/ssh/main.c) $(A_GATEWAY) $(A_LIB)
 	$(call LINK,-lssh)
 $(LIBEXEC)/postern-witness: $(call obj,broker/witness/main.c) $(A_BROKER) $(A_CREDS) $(A_LIB)
 	$(call LINK,-lmicrohttpd)
+$(LIBEXEC)/postern-export: $(call obj,broker/export/main.c) $(A_BROKER) $(A_CREDS) $(A_LIB)
+	$(call LINK,-lcurl)
 $(LIBEXEC)/postern-run: $(call obj,pam/run_main.c) $(A_PAM) $(A_LIB)
 	$(call LINK,)
 $(SECURITY)/pam_postern.so: $(call obj,pam/pam_postern.c) $(A_PAM) $(A_LIB)
@@ -140,7 +142,7 @@ $(LIBEXEC)/postern-cred: $(CRED_SRC)
 	$(call say,MUSL,$@)
 	$(Q)mkdir -p $(@D) && $(MUSL_CC) $(MUSL_FLAGS) $(CRED_SRC) -o $@
 
-PROGRAMS := $(BIN)/postern $(addprefix $(LIBEXEC)/postern-,supervisor core spawn lease signer gateway run init cred witness) \
+PROGRAMS := $(BIN)/postern $(addprefix $(LIBEXEC)/postern-,supervisor core spawn lease signer export gateway run init cred witness) \
 	$(SECURITY)/pam_postern.so
 
 .PHONY: all
@@ -157,7 +159,7 @@ A_SUPPORT := $(BUILD)/support.a
 $(A_SUPPORT): $(call obj,$(SUPPORT_SRC))
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(A_SUPPORT) $(A_BROKER) $(A_GATEWAY) $(A_PAM) $(A_CREDS) $(A_LIB)
-	$(call LINK,-lcmocka -llmdb -lssh -lsystemd -lpam -lutil -ldl)
+	$(call LINK,-lcmocka -llmdb -lssh -lsystemd -lpam -lutil -ldl -lcurl)
 
 # These have the disk under their store in their own hands (tests/baddays/disk.h).
 $(BUILD)/tests/unit/test_bad_power $(BUILD)/tests/unit/test_bad_disk: $(call obj,tests/baddays/disk.c)
