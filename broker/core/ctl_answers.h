@@ -24,6 +24,8 @@
  * {"session","state"}     after its end was recorded and ordered ctl.reload   ->
  * {"digest","tenants","templates"} ctl.clock    -> {"clock"} ctl.jwks     -> {"jwks": {...}}
  *
+ * ctl.erase -> {"values": that were erased, "sessions": rows of ended ones that went with them}
+ *
  * ctl.epoch -> {"epoch"}  ctl.rollback -> {"accepted"}  ctl.keys -> broker/core/seal.h
  *
  * ctl.error codes: 1 refused or failed, 2 not understood, 3 no such thing, 4 not permitted, 5 the

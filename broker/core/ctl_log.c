@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "broker/audit/logs.h"
-#include "broker/audit/private.h"
 #include "broker/audit/record.h"
 #include "broker/core/core.h"
 #include "broker/core/ctl_answers.h"
+#include "broker/core/ctl_values.h"
 #include "broker/core/handlers.h"
 #include "broker/core/peer.h"
 #include "broker/store/store.h"
@@ -16,82 +16,48 @@
 #include "lib/clock.h"
 #include "lib/msg.h"
 
-#define PAGE_BYTES    (80u * 1024) /* of base64 of records in one page */
-#define PRIVATE_BYTES (24u * 1024) /* and of private entries */
-#define PRIVATE_MAX   128
+#define PAGE_BYTES (80u * 1024) /* of base64 of records in one page, but for the first */
+_Static_assert(
+    B64_LEN(RECORD_MAX) + CTL_VALUES_BYTES + 4096 < MSG_MAX && RECORD_MAX <= MSG_ITEM_MAX,
+    "one record always fits a page");
 
 /* ---- a page ---- */
 
 struct page {
 	json_t *records, *commitments; /* commitments: the set of those that the records hold */
 	size_t bytes;
-	int r;
+	uint64_t first; /* number of the first */
 };
-
-/* Everything that looks like one. What is foreign cannot: its quote marks are escaped, and a value
- * that was not committed to is not found. */
-static void find_commitments(struct page *page, const char *data, size_t len)
-{
-	const char *end = data + len, *at = data;
-
-	while (at < end && (at = memmem(at, (size_t)(end - at), "\"c:", 3)) != NULL) {
-		char text[PRIVATE_TEXT_LEN + 1] = "";
-
-		at++;
-		if ((size_t)(end - at) <= PRIVATE_TEXT_LEN)
-			return;
-		memcpy(text, at, PRIVATE_TEXT_LEN);
-		if (private_is_text(text, PRIVATE_TEXT_LEN) &&
-		    json_object_size(page->commitments) < PRIVATE_MAX)
-			(void)json_object_set_new(page->commitments, text, json_true());
-	}
-}
 
 static int on_record(uint64_t seq, const void *data, size_t len, void *arg)
 {
 	struct page *page = arg;
 
-	(void)seq;
+	/* a page has no holes: what comes behind one is the next page */
+	if (json_array_size(page->records) == 0)
+		page->first = seq;
+	else if (seq != page->first + json_array_size(page->records))
+		return 1;
 	page->bytes += B64_LEN(len) + 4;
 	if (page->bytes > PAGE_BYTES && json_array_size(page->records) > 0)
 		return 1;
 	/* those of one record fit always */
-	if (json_object_size(page->commitments) > PRIVATE_MAX - 8)
+	if (json_object_size(page->commitments) > CTL_VALUES_MAX - 8)
 		return 1;
-	find_commitments(page, data, len);
+	ctl_values_find(page->commitments, data, len);
 	return json_array_append_new(page->records, msg_json_bytes(data, len)) < 0 ? -ENOMEM : 0;
 }
 
-static json_t *private_values(struct core *c, json_t *commitments)
+static void answer_page(
+    struct peer *p, const struct msg *m, const struct log_head *head, struct page *page)
 {
-	json_t *list = json_array(), *v;
-	cleanup_buf struct buf b;
-	size_t bytes = 0;
-	const char *text;
+	json_t *o = json_pack("{s:I, s:I, s:O, s:o}", "from", (json_int_t)page->first, "size",
+	    (json_int_t)head->seq, "records", page->records, "head",
+	    msg_json_bytes(head->leaf, DIGEST_LEN));
 
-	buf_init(&b, PRIVATE_SALT_LEN + PRIVATE_VALUE_MAX);
-	json_object_foreach(commitments, text, v)
-	{
-		buf_reset(&b);
-		if (private_entry(c->store, text, strlen(text), &b) < 0)
-			continue; /* erased */
-		bytes += B64_LEN(b.len) + 4;
-		if (bytes > PRIVATE_BYTES)
-			break;
-		if (list)
-			(void)json_array_append_new(list, msg_json_bytes(b.data, b.len));
-	}
-	return list;
-}
-
-static void answer_page(struct peer *p, const struct msg *m, uint64_t from,
-    const struct log_head *head, struct page *page)
-{
-	(void)peer_send(p, "ctl.page", m->id,
-	    json_pack("{s:I, s:I, s:O, s:o, s:o}", "from", (json_int_t)from, "size",
-	        (json_int_t)head->seq, "records", page->records, "head",
-	        msg_json_bytes(head->leaf, DIGEST_LEN), "private",
-	        private_values(p->core, page->commitments)));
+	if (o && msg_bool(m, "private"))
+		(void)json_object_set_new(o, "private", ctl_values(p->core, page->commitments));
+	(void)peer_send(p, "ctl.page", m->id, o);
 }
 
 int ctl_log_records(struct peer *p, struct msg *m, struct err *e)
@@ -100,19 +66,16 @@ int ctl_log_records(struct peer *p, struct msg *m, struct err *e)
 	uint64_t from = (uint64_t)msg_int(m, "from", 1);
 	size_t max = (size_t)msg_int(m, "max", 1024);
 	json_auto_t *records = json_array(), *commitments = json_object();
-	struct page page = {.records = records, .commitments = commitments};
+	struct page page = {.records = records, .commitments = commitments, .first = from};
 	struct log_info log = {.number = LOG_HOST_NUMBER};
 	struct store *s = p->core->store;
 	struct log_head head;
 	int r;
 
 	(void)e;
-	if (!p->owner) { /* the first page of this reader */
-		p->owner = p;
-		ctl_record(p, m);
-	}
+	ctl_reading(p, m);
 	if (from == 0)
-		from = 1;
+		from = page.first = 1;
 	r = !s ? -EIO : name && strcmp(name, LOG_HOST) != 0 ? logs_find(s, name, &log) : 0;
 	if (r == -ENOENT) {
 		ctl_error(p, m->id, CTL_NOT_FOUND, "there is no such log");
@@ -123,7 +86,7 @@ int ctl_log_records(struct peer *p, struct msg *m, struct err *e)
 		ctl_error(p, m->id, CTL_FAILED, "the log cannot be read");
 		return 0;
 	}
-	answer_page(p, m, from, &head, &page);
+	answer_page(p, m, &head, &page);
 	return 0;
 }
 
@@ -163,10 +126,7 @@ int ctl_log_list(struct peer *p, struct msg *m, struct err *e)
 	int r;
 
 	(void)e;
-	if (!p->owner) {
-		p->owner = p;
-		ctl_record(p, m);
-	}
+	ctl_reading(p, m);
 	r = s && list ? logs_list(s, on_log, list) : -EIO;
 	json_array_foreach(list, i, o)
 	{

@@ -9,6 +9,8 @@
 #include "broker/core/conn.h"
 #include "broker/core/core_seal.h"
 #include "broker/core/ctl_answers.h"
+#include "broker/core/ctl_body.h"
+#include "broker/core/ctl_erase.h"
 #include "broker/core/ctl_jwks.h"
 #include "broker/core/ctl_log.h"
 #include "broker/core/ctl_notes.h"
@@ -48,6 +50,29 @@ void ctl_record(struct peer *p, const struct msg *m)
 {
 	(void)note(p->core, "ctl", NULL, asker(p),
 	    json_pack("{s:s, s:O}", "asked", m->type->name, "with", m->body));
+}
+
+int ctl_record_then(struct peer *p, const struct msg *m, record_fn done, void *arg)
+{
+	return note_then(p->core, "ctl", NULL, asker(p),
+	    json_pack("{s:s, s:O}", "asked", m->type->name, "with", m->body), done, arg);
+}
+
+/* A peer of this class stands for nothing: its owner says what of its reading is on record. */
+static char read_some, read_values;
+
+void ctl_reading(struct peer *p, const struct msg *m)
+{
+	bool values = msg_bool(m, "private");
+
+	if (p->owner == &read_values || (p->owner && !values))
+		return;
+	p->owner = values ? &read_values : &read_some;
+	if (values)
+		(void)note(p->core, "log.read", NULL, asker(p),
+		    json_pack("{s:s, s:O}", "asked", m->type->name, "with", m->body));
+	else
+		ctl_record(p, m);
 }
 
 static int on_status(struct peer *p, struct msg *m, struct err *e)
@@ -134,9 +159,7 @@ static int on_kill(struct peer *p, struct msg *m, struct err *e)
 	(void)who_name(p->core->etc_fd, p->uid, name, sizeof name);
 	(void)snprintf(
 	    o->reason, sizeof o->reason, "killed by %s%s%s", name, why ? ": " : "", why ? why : "");
-	if (note_then(p->core, "ctl", NULL, asker(p),
-	        json_pack("{s:s, s:O}", "asked", m->type->name, "with", m->body), on_kill_recorded,
-	        o) < 0) {
+	if (ctl_record_then(p, m, on_kill_recorded, o) < 0) {
 		free(o);
 		ctl_error(p, m->id, CTL_FAILED, "the log cannot be written");
 	}
@@ -227,6 +250,8 @@ static const struct peer_handler handlers[] = {
     {"ctl.records", ctl_log_records},
     {"ctl.logs", ctl_log_list},
     {"ctl.notes", ctl_notes},
+    {"ctl.body", ctl_body},
+    {"ctl.erase", ctl_erase},
     {NULL, NULL},
 };
 

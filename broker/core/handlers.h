@@ -4,6 +4,7 @@
 #ifndef POSTERN_CORE_HANDLERS_H
 #define POSTERN_CORE_HANDLERS_H
 
+#include "broker/audit/record.h"
 #include "broker/core/peer.h"
 
 struct conn;
@@ -11,7 +12,7 @@ struct msg;
 struct session;
 
 extern const struct peer_class class_supervisor, class_spawn, class_signer, class_listener,
-    class_worker, class_lease, class_ctl, class_pam, class_run;
+    class_worker, class_lease, class_ctl, class_pam, class_run, class_export;
 
 /* handle_spawn.c: a new link to spawn is there. */
 void spawn_linked(struct core *c);
@@ -23,6 +24,10 @@ void pam_tied(struct session *s, const char *path, int procs, const char *reason
 void ctl_error(struct peer *p, uint64_t question, int code, const char *reason);
 /* That this operator asked this. */
 void ctl_record(struct peer *p, const struct msg *m);
+int ctl_record_then(struct peer *p, const struct msg *m, record_fn done, void *arg);
+/* Likewise of who reads the log, once for each reader (that is, connection): his first question,
+ * and as a record log.read the first one by which he may see personal values. */
+void ctl_reading(struct peer *p, const struct msg *m);
 /* Ends the connection when sshd's privileged process does. 0 or -errno. */
 int pam_watch(struct conn *k);
 /* status.c */

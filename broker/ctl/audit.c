@@ -1,39 +1,53 @@
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "broker/audit/show.h"
+#include "broker/ctl/audit_record.h"
 #include "broker/ctl/audit_source.h"
+#include "broker/ctl/audit_timeline.h"
 #include "broker/ctl/ctl.h"
 #include "broker/ctl/table.h"
 #include "lib/buf.h"
 #include "lib/clock.h"
-#include "lib/err.h"
 #include "lib/str.h"
 
-#define LIMIT_MAX 100000
-#define LINE_MAX_ (256u * 1024)
-#define FOLLOW_MS 500
+#define LIMIT_MAX   100000
+#define LINE_MAX_   (1024u * 1024)
+#define FOLLOW_MS   500
+#define AGAIN_NS    (60 * NSEC_PER_SEC) /* a core that is away comes back sooner */
+#define WALK_CLOSED (-1)                /* nobody reads what we write */
 
 /* What is shown: with a limit, a ring of the newest lines; else each line at once. */
 struct shown {
 	struct show_filter filter;
-	bool json;
+	bool json, body;
 	char **ring; /* NULL: no limit */
 	size_t limit, count;
 };
+
+static volatile sig_atomic_t stopped;
+
+static void on_stop(int signo)
+{
+	(void)signo;
+	stopped = 1;
+}
 
 static char *one_line(const struct shown *s, const json_t *record)
 {
 	struct buf b;
 	char *text;
 
-	if (s->json)
-		return json_dumps(record, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_PRESERVE_ORDER);
 	buf_init(&b, LINE_MAX_);
-	show_line(record, &b);
+	if (s->json)
+		show_json(record, JSON_COMPACT | JSON_PRESERVE_ORDER, &b);
+	else
+		show_line(record, s->body, &b);
 	text = buf_cstr(&b) ? strdup((const char *)b.data) : NULL;
 	buf_done(&b);
 	if (text)
@@ -41,24 +55,18 @@ static char *one_line(const struct shown *s, const json_t *record)
 	return text;
 }
 
-static int reveal_one(const char *text, size_t len, struct buf *ret, void *arg)
-{
-	return audit_reveal(arg, text, len, ret);
-}
-
 static int show_one(const struct audit_record *r, void *arg)
 {
 	struct shown *s = arg;
 	json_auto_t *record = NULL;
-	struct err e = ERR_INIT;
 	char **at, *text;
 
-	if (show_parse(r->data, r->len, &record, &e) < 0) {
-		(void)ctl_fail(
-		    0, "log %s: record %llu: %s", r->log, (unsigned long long)r->seq, err_text(&e));
+	if (stopped)
+		return WALK_CLOSED;
+	if (!show_may_match(&s->filter, r->data, r->len))
 		return 0;
-	}
-	show_reveal(record, reveal_one, r->source);
+	if (audit_record_json(r, s->json || s->body || s->filter.text, &record) != EXIT_OK)
+		return 0; /* said */
 	if (!show_match(&s->filter, record))
 		return 0;
 	if (!(text = one_line(s, record)))
@@ -66,7 +74,7 @@ static int show_one(const struct audit_record *r, void *arg)
 	if (!s->ring) {
 		(void)puts(text);
 		free(text);
-		return 0;
+		return ferror(stdout) ? WALK_CLOSED : 0;
 	}
 	at = &s->ring[s->count++ % s->limit];
 	free(*at);
@@ -99,29 +107,115 @@ static const char *time_of(const char *text, char dst[32])
 	return dst;
 }
 
+/* ---- following ---- */
+
+/* False: it was interrupted, or nobody reads any more. */
+static bool wait_a_moment(void)
+{
+	struct pollfd out = {.fd = STDOUT_FILENO};
+
+	if (fflush(stdout) != 0 || ferror(stdout))
+		return false;
+	(void)poll(&out, 1, FOLLOW_MS);
+	return !stopped && !(out.revents & (POLLERR | POLLNVAL));
+}
+
+/* A core that restarts closes the connection, and the next one answers at the same socket. */
+static int follow(struct ctl *c, struct audit_source *source, struct shown *s)
+{
+	int64_t away_ns = 0;
+	int code = EXIT_OK;
+
+	while (wait_a_moment()) {
+		if (away_ns && (code = audit_again(c, source)) != EXIT_OK) {
+			if (code != EXIT_NO_DAEMON || clock_mono_ns() - away_ns > AGAIN_NS)
+				return ctl_fail(code, "Postern did not come back");
+			continue;
+		}
+		code = audit_walk(source, false, show_one, s);
+		if (code == WALK_CLOSED)
+			break;
+		if (code != EXIT_OK && code != EXIT_NO_DAEMON)
+			return code;
+		if (code == EXIT_OK)
+			away_ns = 0;
+		else if (!away_ns)
+			away_ns = clock_mono_ns();
+	}
+	return EXIT_OK;
+}
+
 static int show(struct ctl *c, struct audit_source *source, struct shown *s)
 {
-	int r;
+	int code;
 
-	r = audit_walk(source, false, show_one, s);
+	code = audit_seek(source, s->filter.actor ? NULL : s->filter.since);
+	if (code == EXIT_OK)
+		code = audit_walk(source, false, show_one, s);
+	if (code == WALK_CLOSED)
+		return EXIT_OK;
 	print_ring(s);
-	while (r == EXIT_OK && ctl_opt(c, "follow")) {
-		(void)fflush(stdout);
-		if (ferror(stdout))
-			return EXIT_FAILED;
-		(void)poll(NULL, 0, FOLLOW_MS);
-		r = audit_walk(source, false, show_one, s);
+	return code == EXIT_OK && ctl_opt(c, "follow") ? follow(c, source, s) : code;
+}
+
+/* ---- options ---- */
+
+/* The ends that a reader chooses are no failures: Ctrl-C, and `| head`. */
+static void take_signals(void)
+{
+	struct sigaction a = {.sa_handler = on_stop};
+
+	(void)sigaction(SIGINT, &a, NULL);
+	(void)sigaction(SIGTERM, &a, NULL);
+	a.sa_handler = SIG_IGN;
+	(void)sigaction(SIGPIPE, &a, NULL);
+}
+
+static bool wants_timeline(const struct ctl *c)
+{
+	return ctl_opt(c, "timeline") ||
+	       (ctl_opt(c, "session") && !ctl_opt(c, "raw") && !ctl_opt(c, "follow") && !c->json &&
+	           isatty(STDOUT_FILENO));
+}
+
+static int check_options(struct ctl *c, struct shown *s)
+{
+	const char *limit = ctl_opt(c, "limit");
+	uint64_t n;
+
+	if (limit && str_to_u64(limit, 1, LIMIT_MAX, &n) < 0)
+		return ctl_fail(EXIT_USAGE, "--limit is a number from 1 to %d", LIMIT_MAX);
+	if (ctl_opt(c, "timeline") && (!ctl_opt(c, "session") || ctl_opt(c, "follow")))
+		return ctl_fail(EXIT_USAGE, "--timeline is of one --session, and has an end");
+	if (ctl_opt(c, "file") && ctl_opt(c, "follow"))
+		return ctl_fail(EXIT_USAGE, "a file does not grow: --follow is of what runs");
+	if (limit) {
+		s->limit = (size_t)n;
+		if (!(s->ring = calloc(s->limit, sizeof *s->ring)))
+			return ctl_fail(EXIT_FAILED, "no memory");
 	}
-	return r;
+	return EXIT_OK;
+}
+
+static int show_source(struct ctl *c, struct shown *s)
+{
+	cleanup_audit struct audit_source *source = NULL;
+	int code = audit_open(c, ctl_opt(c, "file"), ctl_opt(c, "offline") != NULL, &source);
+
+	if (code != EXIT_OK)
+		return code;
+	audit_only(source, ctl_opt(c, "log"));
+	audit_want_values(source);
+	if (wants_timeline(c))
+		return audit_timeline(c, source, ctl_opt(c, "session"));
+	return show(c, source, s);
 }
 
 int ctl_audit_show(struct ctl *c)
 {
-	cleanup_audit struct audit_source *source = NULL;
-	struct shown s = {.json = c->json};
-	const char *limit = ctl_opt(c, "limit");
+	json_auto_t *conns = json_object();
 	char since[32], until[32];
-	uint64_t n;
+	struct shown s = {.json = c->json, .body = ctl_opt(c, "body") != NULL};
 	int code;
 
 	s.filter = (struct show_filter){
@@ -131,15 +225,18 @@ int ctl_audit_show(struct ctl *c)
 	    .class_name = ctl_opt(c, "class"),
 	    .since = time_of(ctl_opt(c, "since"), since),
 	    .until = time_of(ctl_opt(c, "until"), until),
+	    .actor = ctl_opt(c, "actor"),
+	    .text = ctl_opt(c, "text"),
+	    .conns = conns,
 	};
-	if (limit && str_to_u64(limit, 1, LIMIT_MAX, &n) < 0)
-		return ctl_fail(EXIT_USAGE, "--limit is a number from 1 to %d", LIMIT_MAX);
-	if ((code = audit_open(c, NULL, false, &source)) != EXIT_OK)
+	if ((code = check_options(c, &s)) != EXIT_OK)
 		return code;
-	if (limit) {
-		s.limit = (size_t)n;
-		if (!(s.ring = calloc(s.limit, sizeof *s.ring)))
-			return ctl_fail(EXIT_FAILED, "no memory");
+	take_signals();
+	code = show_source(c, &s);
+	print_ring(&s);
+	if (fflush(stdout) != 0 && errno == EPIPE) {
+		clearerr(stdout);
+		return EXIT_OK;
 	}
-	return show(c, source, &s);
+	return code;
 }

@@ -81,7 +81,11 @@ static int take_checkpoint(void *arg, uint64_t size, const void *note, size_t le
 	return buf_status(&w->note);
 }
 
-static const struct log_sink whole_sink = {no_head, no_note, no_note, take_record, take_checkpoint};
+static const struct log_sink whole_sink = {.head = no_head,
+    .host_epoch = no_note,
+    .epoch = no_note,
+    .record = take_record,
+    .checkpoint = take_checkpoint};
 
 /* The whole log is read and hashed: from a bundle, or a Postern that runs. */
 static int prove_from_all(struct audit_log *l, const char *log, enum proof_kind kind,

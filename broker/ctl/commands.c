@@ -44,7 +44,19 @@ static const struct ctl_option audit_show[] = {
         "2026-11-23T15:38:48Z, any prefix of it, or 5m for the last five minutes"},
     {"until", "TIME", false, "likewise"},
     {"limit", "N", false, "the newest N of them"},
+    {"actor", "WHO", false, "of this key (its fingerprint), role, person or operator"},
+    {"text", "TEXT", false, "in which this text is"},
+    {"log", "NAME", false, "of this log: a tenant's name, or host"},
+    {"timeline", NULL, false, "with --session: told from its beginning; so in a terminal"},
+    {"raw", NULL, false, "with --session: a line a record, in a terminal as well"},
+    {"body", NULL, false, "at full length, with bodies that lie beside their records"},
+    {"file", "FILE", false, "from a bundle, or lines, that audit export wrote"},
+    {"offline", NULL, false, "read the files even if a Postern runs"},
     {"follow", NULL, false, "go on with new ones until Ctrl-C"},
+    {NULL, NULL, false, NULL},
+};
+static const struct ctl_option audit_erase[] = {
+    {"yes", NULL, false, "without a question"},
     {NULL, NULL, false, NULL},
 };
 static const struct ctl_option audit_verify[] = {
@@ -117,6 +129,8 @@ const struct ctl_command ctl_commands[] = {
     {"sessions", NULL, NULL, 0, 0, session_list, "short for session list", ctl_session_list},
     {"kill", NULL, "ID", 1, 1, session_kill, "short for session kill", ctl_session_kill},
     {"audit", "show", NULL, 0, 0, audit_show, "show records", ctl_audit_show},
+    {"audit", "erase", "PERSON", 1, 1, audit_erase, "erase a person's name and addresses",
+        ctl_audit_erase},
     {"audit", "verify", NULL, 0, 0, audit_verify, "say what is proved of the log",
         ctl_audit_verify},
     {"audit", "export", "FILE", 1, 1, audit_export, "write the log to a file", ctl_audit_export},

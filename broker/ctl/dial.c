@@ -100,6 +100,23 @@ static int exit_of(int64_t code)
 	}
 }
 
+int ctl_try(struct chan *link, const char *type, json_t *body, struct msg *ret)
+{
+	int r = chan_call(
+	    link, type, body, NULL, 0, clock_mono_ns() + PATIENCE_NS, ret, NULL);
+	int code;
+
+	if (r == -ETIMEDOUT || r == -ECONNRESET || r == -EPIPE)
+		return EXIT_NO_DAEMON;
+	if (r < 0)
+		return EXIT_FAILED;
+	if (!msg_is(ret, "ctl.error"))
+		return EXIT_OK;
+	code = exit_of(msg_int(ret, "code", CTL_FAILED));
+	msg_done(ret);
+	return code;
+}
+
 int ctl_ask(struct chan *link, const char *type, json_t *body, struct msg *ret)
 {
 	struct err e = ERR_INIT;
