@@ -8,7 +8,9 @@
 
 #include "broker/audit/export_file.h"
 #include "broker/audit/logs.h"
+#include "broker/audit/prune.h"
 #include "broker/audit/record.h"
+#include "broker/ctl/audit_archive.h"
 #include "broker/ctl/audit_origin.h"
 #include "broker/ctl/ctl.h"
 #include "broker/store/store.h"
@@ -25,6 +27,8 @@ struct audit_log {
 	struct audit_origin from;
 	const char *asked; /* the log of the pages that are asked for */
 	uint64_t upto;     /* its size at the first question: what comes later is another time's */
+	struct audit_archive *archive; /* NULL: none */
+	uint64_t edge;                 /* of the log that was fed last */
 };
 
 int audit_log_open(struct ctl *c, struct audit_log **ret)
@@ -34,7 +38,11 @@ int audit_log_open(struct ctl *c, struct audit_log **ret)
 
 	if (!l)
 		return ctl_fail(EXIT_FAILED, "no memory");
-	code = audit_origin_open(c, ctl_opt(c, "file"), ctl_opt(c, "offline") != NULL, &l->from);
+	/* first: whoever opens the store becomes its owner */
+	code = audit_archive_open(c, ctl_opt(c, "file") == NULL, ctl_opt(c, "log"), &l->archive);
+	if (code == EXIT_OK)
+		code = audit_origin_open(
+		    c, ctl_opt(c, "file"), ctl_opt(c, "offline") != NULL, &l->from);
 	if (code != EXIT_OK) {
 		audit_log_close(l);
 		return code;
@@ -48,6 +56,7 @@ void audit_log_close(struct audit_log *l)
 	if (!l)
 		return;
 	audit_origin_done(&l->from);
+	audit_archive_close(l->archive);
 	free(l);
 }
 
@@ -247,12 +256,30 @@ static int ask_size(struct audit_log *l, uint64_t *ret)
 	return code;
 }
 
+static int on_edge(uint64_t seq, const void *data, size_t len, void *arg)
+{
+	(void)seq;
+	return log_edge_parse(data, len, arg) < 0 ? -EBADMSG : 1;
+}
+
+static int ask_edge(void *source, struct log_edge *ret)
+{
+	struct audit_log *l = source;
+	int r;
+
+	memset(ret, 0, sizeof *ret);
+	r = ask_notes(l, l->asked, "edge", 0, UINT64_MAX, on_edge, ret);
+	l->edge = ret->seq;
+	return r < 0 ? r : 0;
+}
+
 static int feed_asked(struct audit_log *l, const char *name, const struct log_sink *sink, void *arg)
 {
 	static const struct log_parts parts = {.records = ask_records,
 	    .checkpoints = ask_checkpoints,
 	    .epochs = ask_epochs,
-	    .breaks = ask_breaks};
+	    .breaks = ask_breaks,
+	    .edge = ask_edge};
 	int r;
 
 	l->asked = name;
@@ -277,7 +304,18 @@ static int feed_file(
 	return r < 0 ? ctl_fail(EXIT_UNREADABLE, "%s: %s", l->from.where, err_text(&e)) : EXIT_OK;
 }
 
-int audit_log_feed(struct audit_log *l, const char *name, const struct log_sink *sink, void *arg,
+static uint64_t stored_edge(const struct audit_log *l, const char *name)
+{
+	struct log_info info = {.number = LOG_HOST_NUMBER};
+	struct log_edge g;
+
+	if ((strcmp(name, LOG_HOST) != 0 && logs_find(l->from.store, name, &info) < 0) ||
+	    log_edge_get(l->from.store, info.number, &g, NULL) < 0)
+		return 0;
+	return g.seq;
+}
+
+static int feed(struct audit_log *l, const char *name, const struct log_sink *sink, void *arg,
     bool *ret_complete)
 {
 	struct err e = ERR_INIT;
@@ -288,10 +326,37 @@ int audit_log_feed(struct audit_log *l, const char *name, const struct log_sink 
 		return feed_file(l, sink, arg, ret_complete);
 	if (l->from.link)
 		return feed_asked(l, name, sink, arg);
+	l->edge = stored_edge(l, name);
 	r = log_feed_store(l->from.store, name, sink, arg, &e);
 	return r == -ENOENT ? ctl_fail(EXIT_NOT_FOUND, "%s: %s", name, err_text(&e))
 	       : r < 0 ? ctl_fail(EXIT_UNREADABLE, "%s: %s: %s", l->from.where, name, err_text(&e))
 	               : EXIT_OK;
+}
+
+int audit_log_feed(struct audit_log *l, const char *name, const struct log_sink *sink, void *arg,
+    bool *ret_complete)
+{
+	struct audit_joined j;
+
+	if (!audit_log_archived(l, name))
+		return feed(l, name, sink, arg, ret_complete);
+	audit_archive_join(&j, l->archive, name, sink, arg);
+	return feed(l, name, &j.sink, &j, ret_complete);
+}
+
+bool audit_log_archived(const struct audit_log *l, const char *name)
+{
+	return audit_archive_of(l->archive, name);
+}
+
+bool audit_log_moved(struct audit_log *l, const char *name)
+{
+	struct log_edge g;
+	uint64_t before = l->edge;
+
+	if (l->from.link)
+		return ask_edge(l, &g) == 0 && g.seq != before;
+	return l->from.store && stored_edge(l, name) != before;
 }
 
 /* ---- keys ---- */

@@ -20,8 +20,10 @@ struct store;
 
 #define AUDIT_KEYS_MAX 512
 
-/* With --file a bundle, with --offline the files, else the running Postern, and its files if none
- * runs. EXIT_OK, or an exit status with its reason said. */
+/* With --file a bundle (or a segment of the archive), with --offline the files, else the running
+ * Postern, and its files if none runs. For what is not there any more: the archive of --archive, or
+ * but for files the one beside the log, if it may be read. EXIT_OK, or an exit status with its
+ * reason said. */
 int audit_log_open(struct ctl *c, struct audit_log **ret);
 void audit_log_close(struct audit_log *l);
 const char *audit_log_where(const struct audit_log *l); /* for people */
@@ -35,6 +37,10 @@ int audit_log_list(struct audit_log *l, audit_log_fn fn, void *arg);
 /* All of one. *ret_complete: the source did not break off. */
 int audit_log_feed(struct audit_log *l, const char *name, const struct log_sink *sink, void *arg,
     bool *ret_complete);
+/* Whether an archive is there for this log. */
+bool audit_log_archived(const struct audit_log *l, const char *name);
+/* Whether records left the log while it was fed: they will be missed where they are not. */
+bool audit_log_moved(struct audit_log *l, const char *name);
 
 /* Verifier keys: of --key (repeated), --keys FILE (what `postern audit keys` printed), log.keys in
  * the configuration directory, and when none of these says anything and a Postern runs, as that

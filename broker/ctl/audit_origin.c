@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "broker/audit/segment_file.h"
 #include "broker/ctl/ctl.h"
 #include "broker/store/store.h"
 #include "lib/chan.h"
@@ -16,7 +17,7 @@
 #include "lib/fdio.h"
 #include "lib/util.h"
 
-static int become_owner(int dir, struct err *e)
+int audit_become_owner(int dir, struct err *e)
 {
 	struct stat st;
 	int r;
@@ -42,9 +43,25 @@ static int open_store(const struct ctl *c, struct audit_origin *o)
 	if ((dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		return ctl_fail(errno == ENOENT ? EXIT_MISSING : EXIT_UNREADABLE,
 		    "no Postern runs, and there is no log in %s: %m", path);
-	if ((r = become_owner(dir, &e)) < 0 || (r = store_open(dir, &config, &o->store, &e)) < 0)
+	if ((r = audit_become_owner(dir, &e)) < 0 || (r = store_open(dir, &config, &o->store, &e)) < 0)
 		return ctl_fail(
 		    r == -ENOENT ? EXIT_MISSING : EXIT_UNREADABLE, "%s: %s", path, err_text(&e));
+	return EXIT_OK;
+}
+
+static int open_file(struct audit_origin *o, const char *file)
+{
+	uint8_t head[4];
+
+	(void)snprintf(o->where, sizeof o->where, "%s", file);
+	o->fd = open(file, O_RDONLY | O_CLOEXEC);
+	if (o->fd >= 0 && pread(o->fd, head, sizeof head, 0) == (ssize_t)sizeof head &&
+	    segment_magic(head, sizeof head))
+		o->file = segment_open(o->fd);
+	else if (o->fd >= 0 && (o->file = fdopen(o->fd, "r")))
+		o->fd = -1;
+	if (!o->file)
+		return ctl_fail(errno == ENOENT ? EXIT_MISSING : EXIT_UNREADABLE, "%s: %m", file);
 	return EXIT_OK;
 }
 
@@ -52,13 +69,9 @@ int audit_origin_open(const struct ctl *c, const char *file, bool offline, struc
 {
 	int code;
 
-	if (file) {
-		(void)snprintf(ret->where, sizeof ret->where, "%s", file);
-		if (!(ret->file = fopen(file, "re")))
-			return ctl_fail(
-			    errno == ENOENT ? EXIT_MISSING : EXIT_UNREADABLE, "%s: %m", file);
-		return EXIT_OK;
-	}
+	ret->fd = -1;
+	if (file)
+		return open_file(ret, file);
 	if (offline)
 		return open_store(c, ret);
 	if ((code = ctl_dial(c, &ret->link, 1)) == EXIT_NO_DAEMON)
@@ -73,6 +86,8 @@ void audit_origin_done(struct audit_origin *o)
 	store_close(o->store);
 	if (o->file)
 		(void)fclose(o->file);
+	if (o->where[0]) /* it was opened */
+		util_close(&o->fd);
 }
 
 int audit_create(const char *path, int *ret_fd)

@@ -16,13 +16,15 @@
 
 struct chan;
 struct ctl;
+struct err;
 struct store;
 
 /* One of three is set. */
 struct audit_origin {
 	struct chan *link;
 	struct store *store;
-	FILE *file;
+	FILE *file;                /* a segment of the archive reads as the bundle in it */
+	int fd;                    /* below it then, else -1 */
 	char where[PATH_MAX + 32]; /* for people */
 };
 
@@ -32,6 +34,8 @@ int audit_origin_open(
     const struct ctl *c, const char *file, bool offline, struct audit_origin *ret);
 void audit_origin_done(struct audit_origin *o);
 
+/* For good: root becomes whoever owns the directory, unless that is root. */
+int audit_become_owner(int dir, struct err *e);
 /* A file to be written later; path NULL: *ret_fd is -1. What it held stays until audit_put(). */
 int audit_create(const char *path, int *ret_fd);
 /* Into fd, or to standard output when fd < 0. EXIT_OK, or EXIT_FAILED with its reason said. */

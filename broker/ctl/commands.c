@@ -62,6 +62,7 @@ static const struct ctl_option audit_erase[] = {
 static const struct ctl_option audit_verify[] = {
     {"log", "NAME", false, "this log only: a tenant's name, or host"},
     {"file", "FILE", false, "a bundle that audit export wrote"},
+    {"archive", "DIR", false, "segments of it; default STATE/archive if it may be read"},
     {"offline", NULL, false, "read the files even if a Postern runs"},
     {"key", "KEY", true, "a verifier key: the log's, the first epoch's, a witness's"},
     {"keys", "FILE", false, "such keys, as audit keys prints them"},
@@ -73,6 +74,7 @@ static const struct ctl_option audit_verify[] = {
 };
 static const struct ctl_option audit_export[] = {
     {"log", "NAME", false, "one log with its seals as a bundle"},
+    {"archive", "DIR", false, "segments of it; default STATE/archive if it may be read"},
     {"offline", NULL, false, "read the files even if a Postern runs"},
     {NULL, NULL, false, NULL},
 };
@@ -80,9 +82,18 @@ static const struct ctl_option audit_prove[] = {
     {"log", "NAME", false, "of this log; default host"},
     {"from", "SIZE", false, "instead: that the log still begins as it was at SIZE records"},
     {"file", "FILE", false, "from a bundle"},
+    {"archive", "DIR", false, "segments of it; default STATE/archive if it may be read"},
     {"offline", NULL, false, "read the files even if a Postern runs"},
     {"out", "FILE", false, "write the proof to FILE"},
     {"record-out", "FILE", false, "write the record that is proved to FILE"},
+    {NULL, NULL, false, NULL},
+};
+static const struct ctl_option audit_archive[] = {
+    {"archive", "DIR", false, "default STATE/archive"},
+    {"log", "NAME", false, "of this log only"},
+    {"verify", NULL, false, "read each one, and say whether it is whole"},
+    {"key", "KEY", true, "with --verify: a verifier key, as of audit verify"},
+    {"keys", "FILE", false, "such keys, as audit keys prints them"},
     {NULL, NULL, false, NULL},
 };
 static const struct ctl_option audit_check_proof[] = {
@@ -134,6 +145,8 @@ const struct ctl_command ctl_commands[] = {
     {"audit", "verify", NULL, 0, 0, audit_verify, "say what is proved of the log",
         ctl_audit_verify},
     {"audit", "export", "FILE", 1, 1, audit_export, "write the log to a file", ctl_audit_export},
+    {"audit", "archive", NULL, 0, 0, audit_archive, "list the archive's segments",
+        ctl_audit_archive},
     {"audit", "prove", "[SEQ]", 0, 1, audit_prove, "prove a record, or growth", ctl_audit_prove},
     {"audit", "check-proof", "FILE", 1, 1, audit_check_proof, "check such a proof",
         ctl_audit_check_proof},
