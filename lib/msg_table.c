@@ -186,6 +186,8 @@ const struct msg_type msg_types[] = {
     /* what there is now, at the start and when something has come (at most five times a second) */
     {"export.grown", MSG_CORE, MSG_EXPORT, LINKED, MSG_MAX, NO_FDS,
         {{"logs", MSG_OBJECTS, 1024, false}}}, /* log, size, checkpoint: size of the newest */
+    /* the configuration was read again, and is good */
+    {"export.reload", MSG_CORE, MSG_EXPORT, LINKED, SMALL, NO_FDS, {{0}}},
     /* how far a sink has come in a log */
     {"export.open", MSG_EXPORT, MSG_CORE, LINKED, SMALL, NO_FDS, {SINK, LOG}},
     {"export.at", MSG_CORE, MSG_EXPORT, LINKED, SMALL, NO_FDS,

@@ -6,11 +6,14 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "broker/core/archive.h"
 #include "broker/core/config.h"
 #include "broker/core/conn.h"
+#include "broker/core/core_archive.h"
 #include "broker/core/core_seal.h"
 #include "broker/core/ctl_sessions.h"
 #include "broker/core/decide.h"
+#include "broker/core/export.h"
 #include "broker/core/handlers.h"
 #include "broker/core/lease.h"
 #include "broker/core/question.h"
@@ -110,10 +113,12 @@ void core_link(struct core *c, const char *role, int fd)
 {
 	struct peer **at = strcmp(role, "spawn") == 0    ? &c->spawn
 	                   : strcmp(role, "signer") == 0 ? &c->signer
+	                   : strcmp(role, "export") == 0 ? &c->exporter
 	                                                 : &c->listener;
-	const struct peer_class *cls = at == &c->spawn    ? &class_spawn
-	                               : at == &c->signer ? &class_signer
-	                                                  : &class_listener;
+	const struct peer_class *cls = at == &c->spawn      ? &class_spawn
+	                               : at == &c->signer   ? &class_signer
+	                               : at == &c->exporter ? &class_export
+	                                                    : &class_listener;
 	struct peer *old = *at;
 
 	if (old) { /* the new end came before the old one read as closed */
@@ -125,6 +130,10 @@ void core_link(struct core *c, const char *role, int fd)
 		spawn_linked(c);
 	if (*at && at == &c->signer && c->seal)
 		seal_linked(c->seal);
+	if (*at && at == &c->exporter)
+		export_linked(c);
+	if (*at && at == &c->exporter)
+		core_archive_linked(c);
 }
 
 /* ---- once a turn, once a minute ---- */
@@ -167,6 +176,7 @@ static void on_sealed(void *arg)
 {
 	struct core *c = arg;
 
+	export_finish(c);
 	(void)c->log->ops->flush(c->log);
 	loop_stop(c->loop);
 }
@@ -218,7 +228,7 @@ static int setup(struct core *c, const struct core_options *o)
 	c->jwt = provider_jwt_new(signer_ask, c);
 	if (!c->reap || !c->minute || !c->decider || !c->jwt)
 		return -ENOMEM;
-	if (core_seal_start(c) < 0)
+	if (core_seal_start(c) < 0 || export_start(c) < 0 || core_archive_start(c) < 0)
 		return -ENOMEM;
 	c->supervisor = peer_new(c, o->supervisor_fd, &class_supervisor, NULL);
 	return c->supervisor ? 0 : -ENOMEM;
@@ -304,6 +314,8 @@ void core_free(struct core *c)
 	loop_remove(c->reap);
 	loop_remove(c->minute);
 	seal_free(c->seal);
+	export_free(c);
+	archive_free(c->archive);
 	if (c->jwt)
 		c->jwt->ops->free(c->jwt);
 	if (c->decider)

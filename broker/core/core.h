@@ -19,9 +19,11 @@
 
 #include "broker/audit/record.h"
 
+struct archive;
 struct config;
 struct decider;
 struct err;
+struct exporter;
 struct loop;
 struct loop_source;
 struct peer;
@@ -79,9 +81,11 @@ struct core {
 	char instance[64];
 	struct decider *decider;
 	struct provider *jwt;
-	struct seal *seal; /* NULL: no store, nothing to seal */
+	struct seal *seal;          /* NULL: no store, nothing to seal */
+	struct exporter *exporting; /* NULL: no store */
+	struct archive *archive;    /* likewise */
 
-	struct peer *supervisor, *spawn, *signer, *listener;
+	struct peer *supervisor, *spawn, *signer, *listener, *exporter;
 	struct peer *peers, *dead;
 	struct conn *conns;
 	struct session *sessions;

@@ -3,6 +3,7 @@
 #include "broker/core/config.h"
 #include "broker/core/core.h"
 #include "broker/core/core_seal.h"
+#include "broker/core/export.h"
 #include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/log.h"
@@ -34,6 +35,7 @@ int core_reload(struct core *c, const char *by, struct err *e)
 	c->config = fresh;
 	c->config_loaded_ns = clock_wall_ns();
 	core_seal_reloaded(c);
+	export_reloaded(c);
 	hex_encode(hex, fresh->digest, DIGEST_LEN);
 	log_info("configuration %.12s: %zu tenants, %zu templates", hex, fresh->ntenants,
 	    fresh->ntemplates);

@@ -76,6 +76,12 @@ void store_on_later(struct store *s, void (*dirty)(void *arg), void *arg)
 	s->dirty_arg = arg;
 }
 
+void store_on_commit(struct store *s, void (*committed)(void *arg), void *arg)
+{
+	s->committed = committed;
+	s->committed_arg = arg;
+}
+
 bool store_waiting(const struct store *s)
 {
 	return s->queue != NULL;

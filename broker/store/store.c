@@ -339,6 +339,8 @@ int store_commit(struct store *s, struct err *e)
 		return r;
 	}
 	store_queue_clear(s);
+	if (s->committed)
+		s->committed(s->committed_arg);
 	return 0;
 }
 

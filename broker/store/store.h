@@ -85,6 +85,8 @@ int store_later_key(
     struct store *s, enum store_db db, const void *key, size_t klen, const void *value, size_t len);
 void store_on_later(struct store *s, void (*dirty)(void *arg), void *arg);
 bool store_waiting(const struct store *s);
+/* Called after each commit that held; it must not use the store. NULL: nobody is any more. */
+void store_on_commit(struct store *s, void (*committed)(void *arg), void *arg);
 
 /* Appends the value; -ENOENT. Sees committed state only. */
 int store_get(struct store *s, enum store_db db, const void *key, size_t klen, struct buf *ret);
@@ -99,6 +101,11 @@ int store_before(struct store *s, enum store_db db, const void *key, size_t klen
     struct buf *ret_key, struct buf *ret_value);
 /* Forgets readers that died: at start and every minute. */
 int store_reader_check(struct store *s);
+
+/* Everything that is committed now, without free pages, from fd's position on: a data.mdb. Writers go
+ * on. */
+int store_copy(struct store *s, int fd, struct err *e);
+#define STORE_DATA_FILE "data.mdb"
 
 struct store_usage {
 	uint64_t map_size, map_used, disk_size,

@@ -30,6 +30,8 @@ struct store {
 	size_t nqueued;
 	void (*dirty)(void *arg);
 	void *dirty_arg;
+	void (*committed)(void *arg);
+	void *committed_arg;
 };
 
 /* 0 or -errno, and what it means for the operator. */
