@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,7 @@ static const struct {
     [CHILD_SPAWN] = {"spawn", "postern-spawn", MSG_SPAWN, 0},
     [CHILD_SIGNER] = {"signer", "postern-signer", MSG_SIGNER, ID_SIGNER},
     [CHILD_CORE] = {"core", "postern-core", MSG_CORE, ID_CORE},
+    [CHILD_EXPORT] = {"export", "postern-export", MSG_EXPORT, ID_EXPORT},
     [CHILD_LISTENER] = {"listener", "postern-gateway", MSG_LISTENER, ID_LISTENER},
 };
 
@@ -46,11 +48,23 @@ uid_t child_uid(const struct supervisor *s, enum child_role role)
 	return roles[role].id ? (uid_t)(s->set.ids_base + roles[role].id) : 0;
 }
 
+bool child_optional(enum child_role role)
+{
+	return role == CHILD_EXPORT;
+}
+
 int64_t child_pause_ms(unsigned failures)
 {
 	if (failures == 0)
 		return 0;
 	return failures > 5 ? RESTART_PAUSE_MAX_MS : INT64_C(50) << (failures - 1);
+}
+
+static int64_t pause_ns(const struct child *c, unsigned failures)
+{
+	int64_t ms = child_pause_ms(failures) * (child_optional(c->role) ? RESTART_PAUSE_TIMES : 1);
+
+	return ms * (NSEC_PER_SEC / 1000);
 }
 
 char *child_status_text(char *dst, size_t size, int status)
@@ -204,6 +218,11 @@ static void arguments(const struct child *c, struct launch *l, int link)
 	case CHILD_SIGNER:
 		launch_fd(l, "keys", s->dirs.keys);
 		break;
+	case CHILD_EXPORT:
+		launch_fd(l, "config", s->dirs.config);
+		launch_fd(l, "export", s->dirs.export);
+		launch_fd(l, "archive", s->dirs.archive);
+		break;
 	case CHILD_SPAWN:
 		launch_fd(l, "state", s->dirs.spawn);
 		launch_fd(l, "libexec", s->dirs.libexec);
@@ -254,7 +273,7 @@ void child_start(struct child *c)
 	if (start(c, &e) < 0) {
 		log_error("%s: %s", child_program(c->role), err_text(&e));
 		if (c->pid == 0)
-			loop_timer_set(c->restart, RESTART_PAUSE_MAX_MS * (NSEC_PER_SEC / 1000));
+			loop_timer_set(c->restart, pause_ns(c, UINT_MAX));
 		return;
 	}
 	loop_timer_set(c->late, READY_PATIENCE_NS);
@@ -265,7 +284,8 @@ void child_start(struct child *c)
  * it said is the reason. */
 static bool gives_up(const struct child *c, int status)
 {
-	return !c->sup->announced && (WIFEXITED(status) || c->failures >= FIRST_TRIES);
+	return !c->sup->announced && !child_optional(c->role) &&
+	       (WIFEXITED(status) || c->failures >= FIRST_TRIES);
 }
 
 void child_exited(struct child *c, int status)
@@ -295,5 +315,5 @@ void child_exited(struct child *c, int status)
 	}
 	log_error("%s ended with %s; it is started again", child_program(c->role), text);
 	c->restarts++;
-	loop_timer_set(c->restart, child_pause_ms(c->failures - 1) * (NSEC_PER_SEC / 1000));
+	loop_timer_set(c->restart, pause_ns(c, c->failures - 1));
 }

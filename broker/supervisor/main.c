@@ -55,7 +55,7 @@ void supervisor_status(struct supervisor *s, uint64_t id)
 void supervisor_ready(struct supervisor *s)
 {
 	for (size_t i = 0; i < CHILD_ROLES; i++)
-		if (!s->child[i].ready)
+		if (!s->child[i].ready && !child_optional((enum child_role)i))
 			return;
 	if (s->announced)
 		return;
@@ -88,6 +88,7 @@ static void on_reload(struct loop *l, int signo, void *arg)
 		log_error("nothing is reloaded: %s", err_text(&e));
 	child_send(&s->child[CHILD_CORE], "reload", 0, NULL, -1);
 	child_send(&s->child[CHILD_LISTENER], "reload", 0, NULL, -1);
+	child_send(&s->child[CHILD_EXPORT], "reload", 0, NULL, -1);
 	workers_fill(s->workers);
 	if (s->announced)
 		notify_ready(s->listen_shown);

@@ -18,6 +18,7 @@ struct err;
 #define ID_CORE         1
 #define ID_SIGNER       2
 #define ID_LISTENER     3
+#define ID_EXPORT       4
 #define ID_WORKER_FIRST 4096
 #define ID_WORKERS      4096
 

@@ -26,6 +26,7 @@ enum stage { RUNNING, FRONT, MIDDLE, BACK, WORKERS, DONE };
 static const enum stage stage_of[CHILD_ROLES] = {
     [CHILD_LISTENER] = FRONT,
     [CHILD_CORE] = MIDDLE,
+    [CHILD_EXPORT] = BACK, /* what it has pulled still goes out */
     [CHILD_SPAWN] = BACK,
     [CHILD_SIGNER] = BACK,
 };

@@ -32,7 +32,14 @@ struct supervisor;
 struct workers;
 
 /* In the order in which they are started. */
-enum child_role { CHILD_SPAWN, CHILD_SIGNER, CHILD_CORE, CHILD_LISTENER, CHILD_ROLES };
+enum child_role {
+	CHILD_SPAWN,
+	CHILD_SIGNER,
+	CHILD_CORE,
+	CHILD_EXPORT,
+	CHILD_LISTENER,
+	CHILD_ROLES
+};
 
 struct child {
 	struct supervisor *sup;
@@ -51,7 +58,8 @@ struct child {
 #define STORE_PATIENCE_NS    (10 * INT64_C(1000000000)) /* without a core that is ready */
 #define READY_PATIENCE_NS    (30 * INT64_C(1000000000))
 #define RESTART_PAUSE_MAX_MS 1000
-#define FIRST_TRIES          3 /* deaths by signal before the first `ready` */
+#define RESTART_PAUSE_TIMES  30 /* as long, for who is optional */
+#define FIRST_TRIES          3  /* deaths by signal before the first `ready` */
 
 #define SUPERVISOR_SIGNALS 4
 
@@ -81,6 +89,9 @@ void child_start(struct child *c);
 void child_exited(struct child *c, int status);
 const char *child_name(enum child_role role);    /* "core" */
 const char *child_program(enum child_role role); /* "postern-core" */
+/* Whether Postern works without it for a while: nobody waits for it, and it never stops the rest.
+ */
+bool child_optional(enum child_role role);
 uid_t child_uid(const struct supervisor *s, enum child_role role);
 /* To a child that runs; body is taken over. A child that does not listen any more is as good as
  * dead: it is ended and comes back. */

@@ -63,7 +63,7 @@ static void copy(const char *from, const struct world *w, const char *name)
 static int setup(void **state)
 {
 	static const char *const stubs[] = {
-	    "postern-core", "postern-spawn", "postern-signer", "postern-gateway"};
+	    "postern-core", "postern-spawn", "postern-signer", "postern-export", "postern-gateway"};
 	struct world *w = calloc(1, sizeof *w);
 	const char *build = getenv("BUILD");
 	char path[PATH_MAX];
@@ -214,6 +214,7 @@ static void gives_each_daemon_exactly_its_descriptors_and_arguments(void **state
 	assert_line(w, "spawn fds 0 1 2 3 4 5 stdin /dev/null", "", 1);
 	assert_line(w, "signer fds 0 1 2 3 4 stdin /dev/null", "", 1);
 	assert_line(w, "listener fds 0 1 2 3 4 stdin /dev/null", "", 1);
+	assert_line(w, "export fds 0 1 2 3 4 5 6 stdin /dev/null", "", 1);
 	assert_line(w, "worker fds 0 1 2 3 4 5 stdin /dev/null", "", 2);
 	(void)snprintf(want, sizeof want,
 	    " uid=%u gid=%u config=4 state=5 hostkey=SHA256:", BASE + 1, BASE + 1);
@@ -225,6 +226,9 @@ static void gives_each_daemon_exactly_its_descriptors_and_arguments(void **state
 	assert_line(w, "spawn started", want, 1);
 	(void)snprintf(want, sizeof want, " uid=%u gid=%u keys=4", BASE + 2, BASE + 2);
 	assert_line(w, "signer started", want, 1);
+	(void)snprintf(
+	    want, sizeof want, " uid=%u gid=%u config=4 export=5 archive=6", BASE + 4, BASE + 4);
+	assert_line(w, "export started", want, 1);
 	(void)snprintf(want, sizeof want, " listener uid=%u gid=%u config=4", BASE + 3, BASE + 3);
 	assert_line(w, "listener started", want, 1);
 	(void)snprintf(want, sizeof want, " worker uid=%u gid=%u hostkeys=4 config=5 slot=1",
@@ -410,6 +414,17 @@ static void passes_a_reload_on(void **state)
 	assert_line(w, "listener", "heard reload", 1);
 }
 
+static void nobody_waits_for_an_exporter(void **state)
+{
+	struct world *w = *state;
+
+	put(w, "export.refuses", "");
+	up(w);
+	assert_line(w, "listener started", "", 1);
+	assert_line(w, "export started", "", 3);
+	assert_null(line(w, "core started", "", 2, 200));
+}
+
 static void stops_with_the_reason_when_a_daemon_refuses_to_start(void **state)
 {
 	struct world *w = *state;
@@ -488,6 +503,7 @@ int main(int argc, char **argv)
 	    WORLD(ends_a_daemon_that_says_what_it_may_not),
 	    WORLD(tells_the_core_which_processes_run),
 	    WORLD(passes_a_reload_on),
+	    WORLD(nobody_waits_for_an_exporter),
 	    WORLD(stops_with_the_reason_when_a_daemon_refuses_to_start),
 	    WORLD(a_second_supervisor_of_the_same_state_is_refused),
 	    WORLD(a_range_in_use_by_a_process_is_refused),

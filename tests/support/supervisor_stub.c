@@ -177,6 +177,8 @@ int stub_main(const char *name, int argc, char **argv)
 		return stub("spawn", MSG_SPAWN, argc, argv);
 	if (strcmp(name, "postern-signer") == 0)
 		return stub("signer", MSG_SIGNER, argc, argv);
+	if (strcmp(name, "postern-export") == 0)
+		return stub("export", MSG_EXPORT, argc, argv);
 	if (argc > 1 && strcmp(argv[1], "worker") == 0)
 		return stub("worker", MSG_WORKER, argc, argv);
 	return stub("listener", MSG_LISTENER, argc, argv);
