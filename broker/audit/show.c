@@ -12,7 +12,7 @@
 #include "lib/str.h"
 
 #define SHOWN_MAX 256   /* of one value; the whole is in the record */
-#define CONNS_MAX 65536 /* of one actor at a time */
+#define IDS_MAX   65536 /* of one actor at a time */
 
 int show_parse(const void *data, size_t len, json_t **ret, struct err *e)
 {
@@ -107,20 +107,32 @@ static bool is_actor(const json_t *o, const char *actor)
 	return false;
 }
 
+/* A connection's grant and a session's start say whose they are; the session outlives both. */
+static void learn(const struct show_filter *f, const char *class_name, const char *id,
+    const char *starts, const char *ends)
+{
+	if (!*id)
+		return;
+	if (strcmp(class_name, starts) == 0 && json_object_size(f->ids) < IDS_MAX)
+		(void)json_object_set_new(f->ids, id, json_true());
+	else if (strcmp(class_name, ends) == 0)
+		(void)json_object_del(f->ids, id);
+}
+
 static bool by_actor(const struct show_filter *f, const json_t *record)
 {
 	const json_t *subject = json_object_get(record, "subject"),
 	             *body = json_object_get(record, "body");
-	const char *conn = text(subject, "conn"), *class_name = text(record, "class");
-	bool known = *conn && json_object_get(f->conns, conn), match;
+	const char *conn = text(subject, "conn"), *session = text(subject, "session"),
+	           *class_name = text(record, "class");
+	bool match = json_object_get(f->ids, conn) || json_object_get(f->ids, session) ||
+	             is_actor(subject, f->actor) || is_actor(body, f->actor) ||
+	             is_actor(json_object_get(body, "grant"), f->actor);
 
-	match = known || is_actor(subject, f->actor) || is_actor(body, f->actor) ||
-	        is_actor(json_object_get(body, "grant"), f->actor);
-	if (match && *conn && !known && strcmp(class_name, "grant") == 0 &&
-	    json_object_size(f->conns) < CONNS_MAX)
-		(void)json_object_set_new(f->conns, conn, json_true());
-	if (known && strcmp(class_name, "conn.end") == 0)
-		(void)json_object_del(f->conns, conn);
+	if (match) {
+		learn(f, class_name, conn, "grant", "conn.end");
+		learn(f, class_name, session, "session.start", "session.end");
+	}
 	return match;
 }
 

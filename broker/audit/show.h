@@ -25,7 +25,7 @@ struct show_filter {
 	    *until;        /* "2026-11-23T15:38:48Z", or any prefix of it: compared as text */
 	const char *actor; /* a key's fingerprint, a role, a person, a key id, an operator */
 	const char *text;  /* in any string of it */
-	json_t *conns;     /* of the actor, learned from grants; an object, needed with actor */
+	json_t *ids; /* connections and sessions of the actor, learned; an object, needed with it */
 };
 
 /* Parses a record's bytes (new reference); -EBADMSG. */

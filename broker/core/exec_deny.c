@@ -10,7 +10,7 @@
 #include "lib/msg.h"
 #include "lib/str.h"
 
-#define SHOWN_COMMAND (16u * 1024)
+#define SHOWN_COMMAND (64u * 1024) /* no message brings a longer one */
 
 /* What is left of a channel while its refusal is being recorded. */
 struct denial {

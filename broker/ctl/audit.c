@@ -213,7 +213,7 @@ static int show_source(struct ctl *c, struct shown *s)
 
 int ctl_audit_show(struct ctl *c)
 {
-	json_auto_t *conns = json_object();
+	json_auto_t *ids = json_object();
 	char since[32], until[32];
 	struct shown s = {.json = c->json, .body = ctl_opt(c, "body") != NULL};
 	int code;
@@ -227,7 +227,7 @@ int ctl_audit_show(struct ctl *c)
 	    .until = time_of(ctl_opt(c, "until"), until),
 	    .actor = ctl_opt(c, "actor"),
 	    .text = ctl_opt(c, "text"),
-	    .conns = conns,
+	    .ids = ids,
 	};
 	if ((code = check_options(c, &s)) != EXIT_OK)
 		return code;

@@ -6,6 +6,7 @@
 #include "broker/audit/logs.h"
 #include "broker/audit/private.h"
 #include "broker/audit/record.h"
+#include "broker/ctl/audit_body.h"
 #include "broker/ctl/audit_source_internal.h"
 #include "broker/ctl/ctl.h"
 #include "broker/store/store.h"
@@ -233,36 +234,20 @@ int audit_reveal(struct audit_source *s, const char *text, size_t len, struct bu
 	return open_entry(s->body_private, key, ret);
 }
 
-/* A piece. */
-static int ask_body(const struct audit_record *r, struct buf *ret, size_t *ret_size)
+static int ask_body(const struct audit_record *r, struct buf *ret)
 {
 	struct audit_source *s = r->source;
-	struct msg m = MSG_INIT;
-	size_t before = ret->len;
-	int code = ctl_try(s->from.link, "ctl.body",
-	    json_pack("{s:s, s:I, s:I, s:b}", "log", r->log, "seq", (json_int_t)r->seq, "at",
-	        (json_int_t)ret->len, "private", s->values ? 1 : 0),
-	    &m);
+	json_auto_t *list = NULL;
+	int code = audit_ask_body(s->from.link, r->log, r->seq, s->values ? &list : NULL, ret);
 
-	if (code != EXIT_OK)
-		return code == EXIT_NOT_FOUND ? -ENOENT : -EIO;
-	code = msg_is(&m, "ctl.bodypart") ? msg_bytes(&m, "data", ret) : -EPROTO;
-	*ret_size = (size_t)msg_int(&m, "size", 0);
-	if (code == 0 && before == 0) {
-		json_decref(s->body_private);
-		s->body_private = private_of(msg_obj(&m, "private"));
-	}
-	if (code == 0 && ret->len == before && before < *ret_size)
-		code = -EPROTO;
-	msg_done(&m);
+	json_decref(s->body_private);
+	s->body_private = private_of(list);
 	return code;
 }
 
 static int get_body(const struct audit_record *r, struct buf *ret)
 {
 	const struct audit_source *s = r->source;
-	size_t size = 0;
-	int code = 0;
 
 	if (r->body) {
 		buf_put(ret, r->body, r->body_len);
@@ -277,10 +262,7 @@ static int get_body(const struct audit_record *r, struct buf *ret)
 				    s->from.store, s->logs[i]->number, r->seq, ret);
 		return -ENOENT;
 	}
-	do
-		code = ask_body(r, ret, &size);
-	while (code == 0 && ret->len < size);
-	return code;
+	return ask_body(r, ret);
 }
 
 int audit_body(const struct audit_record *r, struct buf *ret)

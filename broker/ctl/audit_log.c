@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/audit/body.h"
 #include "broker/audit/export_file.h"
 #include "broker/audit/logs.h"
 #include "broker/audit/prune.h"
 #include "broker/audit/record.h"
 #include "broker/ctl/audit_archive.h"
+#include "broker/ctl/audit_body.h"
 #include "broker/ctl/audit_origin.h"
 #include "broker/ctl/ctl.h"
 #include "broker/store/store.h"
@@ -174,6 +176,8 @@ static int ask_records(void *source, uint64_t from, log_part_fn fn, void *arg)
 		return -EREMOTEIO;
 	if (!msg_is(&m, "ctl.page"))
 		r = -EPROTO;
+	else if ((uint64_t)msg_int(&m, "from", 0) > from)
+		from = (uint64_t)msg_int(&m, "from", 0); /* what is before it is not there */
 	json_array_foreach(r == 0 ? msg_obj(&m, "records") : NULL, i, one)
 	{
 		if (from + i > l->upto)
@@ -220,6 +224,17 @@ static int ask_notes(struct audit_log *l, const char *log, const char *kind, uin
 	}
 	msg_done(&m);
 	return r;
+}
+
+static int ask_body(void *source, uint64_t seq, log_part_fn fn, void *arg)
+{
+	const struct audit_log *l = source;
+	cleanup_buf struct buf b;
+	int r;
+
+	buf_init(&b, BODY_MAX);
+	r = audit_ask_body(l->from.link, l->asked, seq, NULL, &b);
+	return r == 0 ? fn(seq, b.data, b.len, arg) : r == -ENOENT ? 0 : r;
 }
 
 static int ask_checkpoints(void *source, uint64_t from, log_part_fn fn, void *arg)
@@ -276,6 +291,7 @@ static int ask_edge(void *source, struct log_edge *ret)
 static int feed_asked(struct audit_log *l, const char *name, const struct log_sink *sink, void *arg)
 {
 	static const struct log_parts parts = {.records = ask_records,
+	    .body = ask_body,
 	    .checkpoints = ask_checkpoints,
 	    .epochs = ask_epochs,
 	    .breaks = ask_breaks,

@@ -160,7 +160,7 @@ static int hear_record(void *arg, uint64_t seq, const void *data, size_t len)
 
 static json_t *result_json(const struct run *run, const char *log, const struct ranges_result *r)
 {
-	json_t *ranges = json_array(), *findings = json_array();
+	json_t *ranges = json_array(), *findings = json_array(), *o;
 	char root[DIGEST_HEX_LEN + 1];
 
 	for (size_t i = 0; i < r->nranges; i++)
@@ -173,7 +173,7 @@ static json_t *result_json(const struct run *run, const char *log, const struct 
 		        "from", (json_int_t)r->findings[i].from, "to",
 		        (json_int_t)r->findings[i].to, "text", r->findings[i].text));
 	hex_encode(root, r->root, DIGEST_LEN);
-	return json_pack(
+	o = json_pack(
 	    "{s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:b, s:o, s:o, s:I}",
 	    "log", log, "source", audit_log_where(run->source), "verdict", verdict_word(r->verdict),
 	    "exit", code_of(run, r->verdict), "records", (json_int_t)r->records, "archived",
@@ -182,6 +182,10 @@ static json_t *result_json(const struct run *run, const char *log, const struct 
 	    (json_int_t)r->epochs, "newest", r->newest, "root", r->sealed ? root : "", "keys",
 	    run->keys.from ? run->keys.from : "", "keys_told", run->keys.told, "ranges", ranges,
 	    "findings", findings, "more_findings", (json_int_t)r->more_findings);
+	if (o)
+		(void)json_object_set_new(
+		    o, "bodies_missing", json_integer((json_int_t)r->bodies_missing));
+	return o;
 }
 
 static void result_text(const struct run *run, const char *log, const struct ranges_result *r)
@@ -200,6 +204,9 @@ static void result_text(const struct run *run, const char *log, const struct ran
 	}
 	if (r->more_findings)
 		(void)printf("  and %zu more\n", r->more_findings);
+	if (r->bodies_missing)
+		(void)printf("  %llu bodies are missing: their records prove which they were\n",
+		    LLU(r->bodies_missing));
 	if (r->records)
 		(void)printf("  newest record %s, epoch %llu, %llu checkpoints\n", r->newest,
 		    LLU(r->epochs), LLU(r->checkpoints));

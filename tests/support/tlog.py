@@ -4,7 +4,7 @@ checkpoints, epochs, bundles, and a verifier that is as slow as it is simple.
 Written from the specifications: RFC 6962 section 2.1, c2sp.org/signed-note, tlog-checkpoint, tlog-cosignature, tlog-proof,
 and the comments of creds/sealer.h and broker/audit/export_file.h. Ed25519 is python3-cryptography's, or openssl's.
 """
-import base64, hashlib, hmac, os, struct, subprocess, tempfile
+import base64, hashlib, hmac, json, os, struct, subprocess, tempfile
 
 try:
     from cryptography.exceptions import InvalidSignature
@@ -275,11 +275,12 @@ class Bundle:
     def __init__(self, log="demo", head=None):
         self.log, self.head = log, head
         self.host_epochs, self.epochs, self.records, self.checkpoints = [], [], {}, []
+        self.bodies = {}  # {seq: bytes}, of records that name one
 
     def copy(self):
         b = Bundle(self.log, self.head)
         b.host_epochs, b.epochs = list(self.host_epochs), list(self.epochs)
-        b.records, b.checkpoints = dict(self.records), list(self.checkpoints)
+        b.records, b.checkpoints, b.bodies = dict(self.records), list(self.checkpoints), dict(self.bodies)
         return b
 
     def leaves(self, n=None):
@@ -300,6 +301,8 @@ class Bundle:
         parts = [(s, 0, s, d) for s, d in self.records.items()] + [(s, 1, i, n) for i, (s, n) in enumerate(self.checkpoints)]
         for number, kind, _, data in sorted(parts, key=lambda p: p[:3]):
             item(b"C" if kind else b"R", struct.pack(">Q", number) + data)
+            if not kind and number in self.bodies:
+                item(b"D", struct.pack(">Q", number) + self.bodies[number])
         end = struct.pack(">QQQ", len(self.records), len(self.checkpoints), len(self.host_epochs) + len(self.epochs))
         item(b"Z", end + sha(bytes(out)))
         return bytes(out)
@@ -320,6 +323,10 @@ class Bundle:
                 b.host_epochs.append(body)
             elif kind == b"e":
                 b.epochs.append(body)
+            elif kind == b"D":
+                number, = struct.unpack(">Q", body[:8])
+                assert number == last == max(b.records)
+                b.bodies[number] = body[8:]
             elif kind in b"RC":
                 number, = struct.unpack(">Q", body[:8])
                 if kind == b"R":
@@ -329,7 +336,7 @@ class Bundle:
             else:
                 assert kind == b"Z" and body[24:] == sha(data[:at])
                 end = True
-            at += 5 + n
+            at, last = at + 5 + n, number if kind == b"R" else None
         assert end
         return b
 
@@ -345,6 +352,9 @@ def check(b, keys, anchor=None):
     assert n, "nothing"
     assert sorted(b.records) == list(range(1, n + 1)), "records are missing"
     leaves = b.leaves()
+    for seq, body in b.bodies.items():
+        named = json.loads(b.records[seq])["body"]
+        assert named["body_digest"] == sha(body).hex() and named["body_bytes"] == len(body), "a body was changed"
 
     def turns(notes, name):
         for note in notes:
