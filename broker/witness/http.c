@@ -2,10 +2,10 @@
 
 #include <errno.h>
 #include <microhttpd.h>
-#include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 
 #include "broker/witness/judge.h"
@@ -20,7 +20,7 @@
 
 #define ADD        "/add-checkpoint"
 #define ROOT       "/"
-#define SWEEP_MS   1000
+#define SWEEP_MS   500
 #define UPLOAD_MAX (4 * REQUEST_MAX) /* a body that is too long is read so far, for an answer */
 #define PRIORITIES "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
@@ -34,6 +34,7 @@ struct http {
 	struct witness *witness;
 	struct connection connection[HTTP_CONNECTIONS];
 	size_t connections;
+	int listen;
 };
 
 struct upload { /* of one request */
@@ -225,12 +226,14 @@ static void on_connection(
  * with each byte. */
 static void sweep(struct http *h)
 {
+	bool crowded = h->connections > HTTP_CONNECTIONS / 4 * 3;
+	int64_t most = (crowded ? HTTP_CROWDED_S : HTTP_REQUEST_S) * NSEC_PER_SEC;
 	int64_t now = clock_mono_ns();
 
 	for (size_t n = 0; n < HTTP_CONNECTIONS; n++) {
 		struct connection *k = &h->connection[n];
 
-		if (k->fd < 0 || now - k->since_ns < HTTP_REQUEST_S * NSEC_PER_SEC)
+		if (k->fd < 0 || now - k->since_ns < most)
 			continue;
 		(void)shutdown(k->fd, SHUT_RDWR);
 		k->since_ns = now;
@@ -244,6 +247,14 @@ static void quiet(void *arg, const char *fmt, va_list ap)
 	(void)arg;
 	(void)fmt;
 	(void)ap; /* a stranger's mistakes are not for the operator's log */
+}
+
+/* A path is what was sent: libmicrohttpd would cut /x%00y at the zero byte. */
+static size_t as_it_is(void *arg, struct MHD_Connection *c, char *text)
+{
+	(void)arg;
+	(void)c;
+	return strlen(text);
 }
 
 struct http *http_new(const struct http_config *c, struct witness *w, struct err *e)
@@ -264,48 +275,63 @@ struct http *http_new(const struct http_config *c, struct witness *w, struct err
 	h->witness = w;
 	for (size_t n = 0; n < HTTP_CONNECTIONS; n++)
 		h->connection[n].fd = -1;
-	h->daemon =
-	    MHD_start_daemon(MHD_USE_ERROR_LOG | MHD_USE_EPOLL | (c->cert ? MHD_USE_TLS : 0u), 0,
-	        NULL, NULL, on_request, h, MHD_OPTION_EXTERNAL_LOGGER, quiet, NULL,
-	        MHD_OPTION_LISTEN_SOCKET, c->listen, MHD_OPTION_CONNECTION_LIMIT,
-	        (unsigned)HTTP_CONNECTIONS, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-	        (unsigned)HTTP_PER_ADDRESS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_IDLE_S,
-	        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_HEADERS_MAX,
-	        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
-	        MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_ARRAY,
-	        c->cert ? tls : none, MHD_OPTION_END);
+	h->daemon = MHD_start_daemon(MHD_USE_ERROR_LOG | (c->cert ? MHD_USE_TLS : 0u), 0, NULL,
+	    NULL, on_request, h, MHD_OPTION_EXTERNAL_LOGGER, quiet, NULL, MHD_OPTION_LISTEN_SOCKET,
+	    c->listen, MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTIONS,
+	    MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)HTTP_PER_ADDRESS,
+	    MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_IDLE_S,
+	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_HEADERS_MAX,
+	    MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, as_it_is, NULL,
+	    MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_NOTIFY_COMPLETED,
+	    on_completed, h, MHD_OPTION_ARRAY, c->cert ? tls : none, MHD_OPTION_END);
 	if (!h->daemon) {
 		(void)err_set(e, -EINVAL, "the server does not start%s",
 		    c->cert ? ": is the certificate the key's, and both PEM?" : "");
 		return NULL;
 	}
+	h->listen = c->listen;
 	return steal_ptr(&h);
 }
 
-/* libmicrohttpd's epoll is edge triggered: what it has read but not served shows in its time-out
- * alone. */
-static int wait_ms(struct http *h)
+/* select(2): the fewest surprises. libmicrohttpd's epoll is edge triggered, and misses the end of a
+ * client whose last bytes came with it. */
+static int wait_for(struct http *h, int stop_fd, fd_set set[3])
 {
+	struct timeval t = {.tv_usec = SWEEP_MS * 1000};
 	MHD_UNSIGNED_LONG_LONG ms;
+	int max = stop_fd;
 
+	for (int i = 0; i < 3; i++)
+		FD_ZERO(&set[i]);
+	if (MHD_get_fdset2(h->daemon, &set[0], &set[1], &set[2], &max, FD_SETSIZE) != MHD_YES)
+		return -EIO;
+	FD_SET(stop_fd, &set[0]);
+	if (h->connections == HTTP_CONNECTIONS)
+		FD_CLR(h->listen, &set[0]); /* whoever comes waits, and is not turned away */
 	if (MHD_get_timeout(h->daemon, &ms) == MHD_YES && ms < SWEEP_MS)
-		return (int)ms;
-	return h->connections > 0 ? SWEEP_MS : -1;
+		t.tv_usec = (suseconds_t)ms * 1000;
+	if (select(max + 1, &set[0], &set[1], &set[2], h->connections > 0 ? &t : NULL) >= 0)
+		return 0;
+	if (errno != EINTR)
+		return -errno;
+	for (int i = 0; i < 3; i++)
+		FD_ZERO(&set[i]);
+	return 0;
 }
 
 int http_run(struct http *h, int stop_fd)
 {
-	const union MHD_DaemonInfo *i = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-	struct pollfd p[] = {{i ? i->epoll_fd : -1, POLLIN, 0}, {stop_fd, POLLIN, 0}};
+	fd_set set[3];
+	int r;
 
-	if (p[0].fd < 0)
-		return -EIO;
+	if (stop_fd >= FD_SETSIZE)
+		return -EMFILE;
 	for (;;) {
-		if (poll(p, ARRAY_LEN(p), wait_ms(h)) < 0 && errno != EINTR)
-			return -errno;
-		if (p[1].revents != 0)
+		if ((r = wait_for(h, stop_fd, set)) < 0)
+			return r;
+		if (FD_ISSET(stop_fd, &set[0]))
 			return 0;
-		if (MHD_run(h->daemon) != MHD_YES)
+		if (MHD_run_from_select(h->daemon, &set[0], &set[1], &set[2]) != MHD_YES)
 			return -EIO;
 		sweep(h);
 	}

@@ -5,7 +5,8 @@
  *   GET  /                 a few lines for people
  *
  * Single-threaded: one request is answered at a time. A connection has HTTP_REQUEST_S for a
- * request, slow or not, and an address may have HTTP_PER_ADDRESS of the HTTP_CONNECTIONS there are.
+ * request, slow or not, less when it is crowded, and an address may have HTTP_PER_ADDRESS of the
+ * HTTP_CONNECTIONS there are.
  */
 #ifndef POSTERN_WITNESS_HTTP_H
 #define POSTERN_WITNESS_HTTP_H
@@ -17,6 +18,7 @@ struct witness;
 #define HTTP_CONNECTIONS 128
 #define HTTP_PER_ADDRESS 32
 #define HTTP_REQUEST_S   15 /* from a connection's begin, or its last answer, to the next */
+#define HTTP_CROWDED_S   3  /* the same when three quarters of the connections are taken */
 #define HTTP_IDLE_S      10
 #define HTTP_HEADERS_MAX 16384 /* memory of a connection */
 

@@ -137,15 +137,23 @@ static int believe(
     const struct note *n, const struct note_key *own, struct witness_log *l, struct err *e)
 {
 	char file[HEX_LEN + 1];
+	int r = note_verify(n, own, &l->time_s, e);
 
-	if (note_verify(n, own, &l->time_s, e) != 1)
-		return err_set(e, -EUCLEAN, "this witness did not sign it so");
-	if (witness_point_parse(n->text, n->text_len, &l->point, e) < 0)
-		return -EUCLEAN;
+	if (r == 0)
+		return err_set(e, -EUCLEAN, "this witness did not sign it");
+	if (r < 0 || (r = witness_point_parse(n->text, n->text_len, &l->point, e)) < 0)
+		return r;
 	file_of(l->point.origin, file);
 	if (strcmp(file, l->file) != 0)
 		return err_set(e, -EUCLEAN, "it is of another log");
 	return 0;
+}
+
+static int damaged(const char *file, struct err *e)
+{
+	if (e)
+		e->code = -EUCLEAN;
+	return err_wrap(e, -EUCLEAN, "logs/%s", file);
 }
 
 static int load_file(const struct witness_state *s, const struct note_key *own, const char *file,
@@ -159,15 +167,17 @@ static int load_file(const struct witness_state *s, const struct note_key *own, 
 	buf_init(&b, NOTE_MAX);
 	(void)str_copy(l.file, sizeof l.file, file);
 	r = fd_read_file(s->logs, file, NOTE_MAX, &b, e);
+	if (r == -EFBIG || r == -EINVAL) /* EINVAL: not even a file */
+		return damaged(file, e);
 	if (r < 0)
-		return r == -EFBIG ? err_wrap(e, -EUCLEAN, "logs") : r;
+		return r;
 	r = note_parse(b.data, b.len, &n, e);
 	if (r < 0)
-		return r == -ENOMEM ? r : err_wrap(e, -EUCLEAN, "logs/%s", file);
+		return r == -ENOMEM ? r : damaged(file, e);
 	r = believe(&n, own, &l, e);
 	note_done(&n);
 	if (r < 0)
-		return err_wrap(e, -EUCLEAN, "logs/%s", file);
+		return r == -ENOMEM ? r : damaged(file, e);
 	*ret = l;
 	return 0;
 }

@@ -1,7 +1,7 @@
 """Transparency logs once more, in Python, sharing no code with Postern: RFC 6962 trees and proofs, C2SP signed notes and
 checkpoints, epochs, bundles, and a verifier that is as slow as it is simple.
 
-Written from the specifications: RFC 6962 section 2.1, c2sp.org/signed-note, tlog-checkpoint, tlog-cosignature, tlog-proof,
+Written from the specifications: RFC 6962 section 2.1, c2sp.org/signed-note, tlog-checkpoint, tlog-cosignature, tlog-witness, tlog-proof,
 and the comments of creds/sealer.h and broker/audit/export_file.h. Ed25519 is python3-cryptography's, or openssl's.
 """
 import base64, hashlib, hmac, json, os, struct, subprocess, tempfile
@@ -192,6 +192,24 @@ def signed_by(data, name, key, kind=1):
             raise ValueError("a signature by this key does not hold")
         ok = True
     return ok
+
+
+def cosigned(text, lines, key):
+    """The time of the cosignature by this verifier key in a witness's answer (tlog-witness), whose lines all are such."""
+    name, kind, point = parse_vkey(key)
+    assert kind == 4, key
+    note = (text + "\n").encode() + lines
+    body, sigs = parse_note(note)
+    assert body == text and len(sigs) == 1, lines
+    n, kid, sig = sigs[0]
+    assert n == name and kid == key_id(name, 4, point) and len(sig) == 72, lines
+    assert signed_by(note, name, point, 4), lines
+    return struct.unpack(">Q", sig[:8])[0]
+
+
+def add_checkpoint(old, proof, note):
+    """The body of a request to a witness (tlog-witness)."""
+    return f"old {old}\n" + "".join(base64.b64encode(h).decode() + "\n" for h in proof) + "\n" + note
 
 
 def checkpoint_text(origin, size, r):
