@@ -103,6 +103,21 @@ static const struct ctl_option audit_check_proof[] = {
     {"keys", "FILE", false, "such keys, as audit keys prints them"},
     {NULL, NULL, false, NULL},
 };
+static const struct ctl_option backup[] = {
+    {"keys", "FILE", false, "the host's keys, encrypted, into a file of their own"},
+    {"passphrase-file", "FILE", false, "what opens them: its first line"},
+    {NULL, NULL, false, NULL},
+};
+static const struct ctl_option restore[] = {
+    {"keys", "FILE", false, "the host's keys, too, from this file"},
+    {"passphrase-file", "FILE", false, "what opens them: its first line"},
+    {"force", NULL, false, "put the store that is there aside"},
+    {NULL, NULL, false, NULL},
+};
+static const struct ctl_option audit_keys[] = {
+    {"write", NULL, false, "into log.keys of the configuration, for audit verify"},
+    {NULL, NULL, false, NULL},
+};
 static const struct ctl_option check[] = {
     {"config", "DIR", false, "the configuration directory; default /etc/postern or STATE/etc"},
     {"sshd-config", "FILE", false, "judge this file of a stock sshd"},
@@ -150,9 +165,13 @@ const struct ctl_command ctl_commands[] = {
     {"audit", "prove", "[SEQ]", 0, 1, audit_prove, "prove a record, or growth", ctl_audit_prove},
     {"audit", "check-proof", "FILE", 1, 1, audit_check_proof, "check such a proof",
         ctl_audit_check_proof},
-    {"audit", "keys", NULL, 0, 0, NULL, "print the keys that seal the logs", ctl_audit_keys},
+    {"audit", "keys", NULL, 0, 0, audit_keys, "print the keys that seal the logs", ctl_audit_keys},
     {"audit", "epoch", NULL, 0, 0, NULL, "seal with new keys from now on", ctl_audit_epoch},
     {"audit", "ack", NULL, 0, 0, NULL, "accept that the store was set back", ctl_audit_ack},
+    {"audit", "compact", NULL, 0, 0, NULL, "give unused room back to the disk (stopped)",
+        ctl_audit_compact},
+    {"backup", NULL, "FILE", 1, 1, backup, "copy store and configuration to a file", ctl_backup},
+    {"restore", NULL, "FILE", 1, 1, restore, "put a backup back (stopped)", ctl_restore},
     {"check", NULL, NULL, 0, 0, check, "check configuration and host", ctl_check},
     {"status", NULL, NULL, 0, 0, NULL, "processes, host, disk, log, tenants", ctl_status},
     {"reload", NULL, NULL, 0, 0, NULL, "read the configuration again", ctl_reload},
