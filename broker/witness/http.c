@@ -257,7 +257,7 @@ static size_t as_it_is(void *arg, struct MHD_Connection *c, char *text)
 	return strlen(text);
 }
 
-struct http *http_new(const struct http_config *c, struct witness *w, struct err *e)
+struct http *witness_http_new(const struct http_config *c, struct witness *w, struct err *e)
 {
 	cleanup_free struct http *h = calloc(1, sizeof *h);
 	const struct MHD_OptionItem tls[] = {
@@ -337,7 +337,7 @@ int http_run(struct http *h, int stop_fd)
 	}
 }
 
-void http_free(struct http *h)
+void witness_http_free(struct http *h)
 {
 	if (!h)
 		return;

@@ -28,9 +28,9 @@ struct http_config {
 };
 
 /* NULL with *e. w outlives it. */
-struct http *http_new(const struct http_config *c, struct witness *w, struct err *e);
+struct http *witness_http_new(const struct http_config *c, struct witness *w, struct err *e);
 /* Until stop_fd (a signalfd) can be read. 0 or -errno. */
 int http_run(struct http *h, int stop_fd);
-void http_free(struct http *h);
+void witness_http_free(struct http *h);
 
 #endif

@@ -241,7 +241,7 @@ static int start(struct process *p, const struct args *a, struct err *e)
 		c.cert = (const char *)p->cert.data;
 		c.key = (const char *)p->cert_key.data;
 	}
-	if (!(p->http = http_new(&c, &p->witness, e)))
+	if (!(p->http = witness_http_new(&c, &p->witness, e)))
 		return e->code;
 	return lock_in(p, e);
 }
@@ -261,7 +261,7 @@ static void announce(const struct process *p, bool tls)
 
 static void end(struct process *p)
 {
-	http_free(p->http);
+	witness_http_free(p->http);
 	witness_key_done(&p->key);
 	witness_state_close(&p->state);
 	trust_free(p->trust);
