@@ -193,6 +193,14 @@ static void linked(struct exporter *x)
 	exporter_changed(x);
 }
 
+static void reload(struct exporter *x)
+{
+	struct err e = ERR_INIT;
+
+	if (exporter_reload(x, &e) < 0)
+		log_error("the configuration is not taken, the old one stays: %s", err_text(&e));
+}
+
 static void on_said(const struct msg *m, bool up, void *arg)
 {
 	struct exporter *x = arg;
@@ -202,6 +210,8 @@ static void on_said(const struct msg *m, bool up, void *arg)
 			linked(x);
 	} else if (msg_is(m, "export.grown")) {
 		grown(x, m);
+	} else if (msg_is(m, "export.reload")) {
+		reload(x);
 	} else if (msg_is(m, "archive.cut")) {
 		archive_cut(x->pull, x->archive_dir, m);
 	}
