@@ -28,15 +28,15 @@ missing=
 for f in usr/bin/postern \
 	usr/libexec/postern/postern-supervisor usr/libexec/postern/postern-core usr/libexec/postern/postern-spawn \
 	usr/libexec/postern/postern-signer usr/libexec/postern/postern-gateway usr/libexec/postern/postern-lease \
-	usr/libexec/postern/postern-run usr/libexec/postern/postern-init usr/libexec/postern/postern-cred; do
+	usr/libexec/postern/postern-run usr/libexec/postern/postern-init usr/libexec/postern/postern-cred usr/libexec/postern/postern-witness; do
 	[ -x "$dest/$f" ] || missing="$missing $f"
 done
 for f in usr/lib/$multiarch/security/pam_postern.so \
-	usr/lib/systemd/system/postern.service usr/lib/sysusers.d/postern.conf usr/lib/tmpfiles.d/postern.conf \
+	usr/lib/systemd/system/postern.service usr/lib/systemd/system/postern-witness.service usr/lib/sysusers.d/postern.conf usr/lib/tmpfiles.d/postern.conf \
 	usr/lib/sysctl.d/60-postern.conf etc/postern/postern.yaml etc/postern/templates/default.yaml \
 	etc/postern/tenants/example.yaml.sample etc/pam.d/postern-sshd usr/share/postern/sshd/postern.conf \
 	usr/share/man/man1/postern.1 usr/share/man/man1/postern-cred.1 usr/share/man/man5/postern.yaml.5 \
-	usr/share/man/man7/postern.7 usr/share/man/man8/postern-supervisor.8 usr/share/man/man8/pam_postern.8; do
+	usr/share/man/man7/postern.7 usr/share/man/man8/postern-supervisor.8 usr/share/man/man8/postern-witness.8 usr/share/man/man8/pam_postern.8; do
 	[ -f "$dest/$f" ] || missing="$missing $f"
 done
 [ -z "$missing" ]
