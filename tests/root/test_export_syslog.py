@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+"""Syslog over TLS to a real rsyslogd: order, nothing lost when either side is killed, and who is not spoken to."""
+import json, os, re, shutil, signal, socket, ssl, subprocess, sys, tempfile, threading, time
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+
+import tap
+from export_rig import Rig, until
+from pki import Pki, read
+from tap import Skip, rule
+
+LINE = re.compile(rb'^<(\d+)>1 (\S+) (\S+) postern - (record|checkpoint) '
+                  rb'\[postern@32473 origin="([^"]*)" log="([^"]*)" seq="(\d+)" (?:leaf|root)="([0-9a-f]{64})"\] '
+                  rb'(?:\xef\xbb\xbf)?(\{.*\})$')
+tap.RULE_SECONDS = 200
+
+
+class Rsyslogd:
+    def __init__(self, pki):
+        self.dir = tempfile.mkdtemp(prefix="postern-rsyslog-")
+        self.out = self.dir + "/out"
+        cert, key = pki.cert("server")
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+        with open(self.dir + "/conf", "w", encoding="ascii") as f:
+            f.write(f'''global(workDirectory="{self.dir}" maxMessageSize="256k" defaultNetstreamDriver="ossl"
+  defaultNetstreamDriverCAFile="{pki.ca}" defaultNetstreamDriverCertFile="{cert}"
+  defaultNetstreamDriverKeyFile="{key}" parser.escapeControlCharactersOnReceive="off")
+module(load="imtcp" streamDriver.name="ossl" streamDriver.mode="1" streamDriver.authMode="x509/certvalid")
+template(name="raw" type="string" string="%rawmsg%\\n")
+ruleset(name="r" queue.type="Direct") {{
+  action(type="omfile" file="{self.out}" template="raw" asyncWriting="off" flushOnTXEnd="on")
+}}
+input(type="imtcp" address="127.0.0.1" port="{self.port}" ruleset="r")
+''')
+        self.p = None
+        self.start()
+
+    def start(self):
+        self.p = subprocess.Popen(["rsyslogd", "-n", "-f", self.dir + "/conf", "-i", self.dir + "/pid"],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                  stderr=open(self.dir + "/err", "ab"))
+
+        def listens():
+            assert self.p.poll() is None, read(self.dir + "/err")
+            with socket.socket() as s:
+                return s.connect_ex(("127.0.0.1", self.port)) == 0
+        until("rsyslogd listens", listens)
+
+    def kill(self, sig=signal.SIGKILL):
+        self.p.send_signal(sig)
+        self.p.wait(30)
+
+    def lines(self):
+        """Those that are whole; a killed rsyslogd may have left one that is not."""
+        try:
+            found = read(self.out).split(b"\n")
+        except FileNotFoundError:
+            return []
+        return [m for m in map(LINE.match, found) if m]
+
+    def seqs(self, log=b"demo"):
+        return [int(m[7]) for m in self.lines() if m[4] == b"record" and m[6] == log]
+
+    def close(self):
+        if self.p.poll() is None:
+            self.kill()
+        shutil.rmtree(self.dir)
+
+
+PKI = tempfile.mkdtemp(prefix="postern-pki-")
+
+
+def config(port, host="localhost", extra=""):
+    return ("export:\n  - {name: siem, kind: syslog, to: \"%s:%d\", ca: ca.pem, cert: me.pem, key: me.key%s}\n"
+            % (host, port, extra))
+
+
+def files(pki, ca=None):
+    cert, key = pki.cert("client")
+    return {"ca.pem": (read((ca or pki).ca), 0o644), "me.pem": (read(cert), 0o644), "me.key": (read(key), 0o600)}
+
+
+def in_order(seqs, n):
+    assert list(dict.fromkeys(seqs)) == list(range(1, n + 1)), "each at least once, and in order"
+
+
+def with_both(f):
+    def run():
+        if not shutil.which("rsyslogd"):
+            raise Skip("no rsyslogd")
+        pki = Pki(f"{PKI}/{f.__name__}")
+        server = Rsyslogd(pki)
+        rig = Rig(config(server.port), files(pki))
+        try:
+            f(rig, server)
+        finally:
+            rig.close()
+            server.close()
+    run.__name__ = f.__name__
+    return rule(run)
+
+
+@with_both
+def sends_what_rsyslog_takes_apart(rig, server):
+    rig.grow("demo", 150)
+    rig.delivered("siem")
+    in_order(server.seqs(), 150)
+    m = server.lines()[0]
+    assert int(m[1]) == 10 * 8 + 6 and m[5] == b"log.example/gw/t/demo" and m[3] == b"log.example"
+    event = json.loads(m[9])
+    assert event["raw_data"].encode() == rig.records("demo")[0] and event["metadata"]["sequence"] == 1
+    assert [int(c[7]) for c in server.lines() if c[4] == b"checkpoint" and c[6] == b"demo"] == [150]
+
+
+@with_both
+def loses_nothing_when_the_exporter_is_killed(rig, server):
+    for i in range(6):
+        rig.grow("demo", 300)
+        before = len(server.seqs())
+        until("something of it", lambda: len(server.seqs()) > before)
+        rig.kill()
+        rig.start()
+    rig.delivered("siem", timeout=120)
+    in_order(server.seqs(), 1800)
+
+
+@with_both
+def loses_nothing_when_rsyslogd_is_killed(rig, server):
+    for i in range(4):
+        rig.grow("demo", 300)
+        before = len(server.seqs())
+        until("something of it", lambda: len(server.seqs()) > before)
+        server.kill()
+        rig.grow("demo", 20)
+        rig.state("siem", "failing")
+        server.start()
+        rig.history.clear()
+    rig.delivered("siem", timeout=150)
+    in_order(server.seqs(), 1280)
+    rig.state("siem", "ok")
+
+
+@with_both
+def moves_its_cursor_only_while_the_connection_is_up(rig, server):
+    rig.grow("demo", 1)
+    rig.delivered("siem")
+    os.kill(server.p.pid, signal.SIGSTOP)  # the kernel takes bytes, nobody reads them
+    rig.grow("demo", 1)
+    until("it was pulled", lambda: any(t == "export.pull" and o["from"] == 2 for t, o in rig.asked))
+    server.kill()
+    server.start()
+    rig.delivered("siem")
+    assert 2 in server.seqs()
+
+
+def refused(rig, why):
+    rig.grow("demo", 3)
+    rig.state("siem", "failing", why)
+    time.sleep(1)
+    assert rig.cursor("siem") == (0, 0)
+
+
+@rule
+def refuses_a_server_of_another_ca():
+    pki, other = Pki(f"{PKI}/one"), Pki(f"{PKI}/other", "another CA")
+    server = Rsyslogd(pki)
+    rig = Rig(config(server.port), files(pki, ca=other))
+    try:
+        refused(rig, "certificate")
+        assert not server.lines()
+    finally:
+        rig.close()
+        server.close()
+
+
+@rule
+def refuses_a_server_of_another_name():
+    pki = Pki(f"{PKI}/name")
+    pki.cert("server")
+    real, pki.cert = pki.cert, lambda name, san="DNS:siem.example.com": real(name, san)
+    server = Rsyslogd(pki)
+    rig = Rig(config(server.port), files(pki))
+    try:
+        refused(rig, "subject name")
+        assert not server.lines()
+    finally:
+        rig.close()
+        server.close()
+
+
+@rule
+def is_refused_without_a_client_certificate():
+    pki = Pki(f"{PKI}/client")
+    server = Rsyslogd(pki)
+    rig = Rig(config(server.port).replace(", cert: me.pem, key: me.key", ""), files(pki))
+    try:
+        refused(rig, "")
+        assert not server.lines()
+    finally:
+        rig.close()
+        server.close()
+
+
+@rule
+def waits_for_nobody_who_hangs():
+    """A server that accepts and says nothing holds up no other sink."""
+    pki = Pki(f"{PKI}/hang")
+    s = socket.socket()
+    s.bind(("127.0.0.1", 0))
+    s.listen(8)
+    rig = Rig(config(s.getsockname()[1]) + "  - {name: lake, kind: jsonl}\n", files(pki))
+    try:
+        rig.grow("demo", 500)
+        rig.delivered("lake")
+        assert rig.cursor("siem") == (0, 0)
+        rig.state("siem", "failing", "timeout")
+    finally:
+        rig.close()
+        s.close()
+
+
+@rule
+def does_not_take_a_key_that_others_can_read():
+    pki = Pki(f"{PKI}/open")
+    f = files(pki)
+    f["me.key"] = (f["me.key"][0], 0o644)
+    rig = Rig(config(1), f)
+    try:
+        until("it says so", lambda: "me.key" in rig.stderr())
+        rig.grow("demo", 1)
+        time.sleep(0.5)
+        assert not [t for t, _ in rig.asked if t == "export.pull"]
+    finally:
+        rig.close()
+
+
+@rule
+def takes_a_reload_with_another_server():
+    pki = Pki(f"{PKI}/reload")
+    server = Rsyslogd(pki)
+    rig = Rig(config(1), files(pki))
+    try:
+        rig.grow("demo", 5)
+        rig.state("siem", "failing")
+        rig.configure(config(server.port))
+        rig.reload()
+        rig.delivered("siem")
+        in_order(server.seqs(), 5)
+    finally:
+        rig.close()
+        server.close()
+
+
+try:
+    tap.main()
+finally:
+    shutil.rmtree(PKI)
