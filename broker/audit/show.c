@@ -231,6 +231,7 @@ static void put_value(struct buf *out, const json_t *v, size_t max)
 {
 	cleanup_buf struct buf b;
 
+	buf_init(&b, 1024u * 1024);
 	if (json_is_string(v)) {
 		bool quote = json_string_length(v) == 0 || strchr(json_string_value(v), ' ');
 
@@ -239,7 +240,6 @@ static void put_value(struct buf *out, const json_t *v, size_t max)
 		buf_printf(out, "%s", quote ? "\"" : "");
 		return;
 	}
-	buf_init(&b, 1024u * 1024);
 	show_json(v, JSON_COMPACT | JSON_SORT_KEYS, &b);
 	buf_put(out, b.data, b.len < max ? b.len : max);
 	buf_printf(out, "%s", b.len > max ? "..." : "");

@@ -170,10 +170,15 @@ static void on_grant(struct timeline *t, const json_t *record, const json_t *bod
 
 static void on_start(struct timeline *t, const json_t *record, const json_t *body)
 {
-	const json_t *plan = json_object_get(body, "plan");
+	static const char *const keys[] = {
+	    "memory_bytes", "pids", "cpu_percent", "disk_bytes", NULL};
+	json_t *limits = json_object();
 
 	copy(t->o, "started", record, "time");
-	copy(t->o, "limits", plan, "limits");
+	if (limits) {
+		copy_all(limits, json_object_get(body, "plan"), keys);
+		(void)json_object_set_new(t->o, "limits", limits);
+	}
 	t->start_ns = timeline_time(text(record, "time"));
 }
 

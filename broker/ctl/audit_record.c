@@ -22,9 +22,9 @@ static void add_body(const struct audit_record *r, json_t *record)
 	size_t n;
 	int rc;
 
+	buf_init(&b, BODY_MAX);
 	if (body_named(r->data, r->len, digest, &n) < 0)
 		return;
-	buf_init(&b, BODY_MAX);
 	if ((rc = audit_body(r, &b)) == 0)
 		rc = show_body(record, b.data, b.len);
 	if (rc < 0)

@@ -117,11 +117,13 @@ static void put_limits(struct buf *out, const json_t *t)
 {
 	const json_t *limits = json_object_get(t, "limits");
 
+	char memory[32], disk[32];
+
 	if (!json_object_size(limits))
 		return;
-	buf_printf(out, "  limits     ");
-	show_json(limits, JSON_COMPACT, out);
-	buf_printf(out, "\n");
+	buf_printf(out, "  limits     memory %s, disk %s, %lld processes, cpu %lld %%\n",
+	    size(memory, number(limits, "memory_bytes")), size(disk, number(limits, "disk_bytes")),
+	    (long long)number(limits, "pids"), (long long)number(limits, "cpu_percent"));
 }
 
 /* ---- events ---- */

@@ -41,8 +41,8 @@ def a_session_is_told_from_its_beginning_to_its_end(p):
     text = timeline(p, sid)
     for want in (rf"^session {sid} of tenant demo, connection c-\w+, ended$", r"who +tell@example.com as agent",
                  r"key +SHA256:\S+, key id tell@example.com, certificate serial 4711, CA SHA256:", r"from +127.0.0.1 by ssh",
-                 r"grant +.*exec.*; credentials .*jwt:", r"at most \d", r"started +20\d\d-", r"exec echo told-marker; ",
-                 r"\d m?s, exit 3, 0B in, 12B out, 4B err", r"credential jwt for https://api.example.com, lease ",
+                 r"grant +.*exec.*; credentials .*jwt:", r"at most \d", r"limits +memory \d+\w, disk \d\S*, \d+ processes, cpu \d+ %$", r"started +20\d\d-", r"exec echo told-marker; ",
+                 r"\d m?s, exit 3, 0B in, 12B out, \d+B err", r"credential jwt for https://api.example.com, lease ",
                  r"ended +20\d\d-\S+ after ", r"totals +1 commands, 1 credentials"):
         assert re.search(want, text, re.M), (want, text)
 
@@ -174,6 +174,24 @@ def a_hostile_file_cannot_either(p):
         f.write(b'{"v":2,"log":"\x1b]0;x\x07","seq":1}\n{"v":2,"log":"demo",\x1b[2J\x9b2J\n\xff\xfe\n' + b"\x1b" * 70000 + b"\n")
     r = p.postern("audit", "show", "--file", path)
     assert harmless(r.out + r.err), r
+
+
+@rule
+def a_large_log_is_read_in_little_memory(p):
+    path = os.path.join(p.work, "large.log")
+    line = ('{"v":2,"log":"demo","seq":%d,"time":"2026-11-23T15:38:48.123456Z","class":"channel.exec","tenant":"demo",'
+            '"subject":{"session":"s-%d","conn":"c-%d"},"body":{"channel":0,"command":"' + "x" * 200 + '"},"prev":"00"}\n')
+    with open(path, "w") as f:
+        f.writelines(line % (n, n // 10, n // 10) for n in range(1, 400_001))
+    for args, n in (["--session", "s-39999"], 10), (["--limit", "5", "--text", "xxx"], 5), (["--session", "s-7", "--timeline"], 0):
+        c = subprocess.Popen([PROGRAM, "--state", p.state, "audit", "show", "--file", path, *args], stdout=subprocess.PIPE)
+        out = c.stdout.read()
+        c.stdout.close()
+        _, status, used = os.wait4(c.pid, 0)
+        c.returncode = os.waitstatus_to_exitcode(status)
+        assert c.returncode == 0 and (not n or len(out.splitlines()) == n), (args, c.returncode, out[:300])
+        assert used.ru_maxrss < 40_000, (args, used.ru_maxrss)  # KiB; the file has 150 MB
+    os.unlink(path)
 
 
 @rule

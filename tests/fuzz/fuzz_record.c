@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	(void)private_check((const char *)data, size, data, size);
 	if (show_parse(data, size, &o, &e) == 0) {
 		(void)show_match(&f, o);
-		show_line(o, &b);
+		show_line(o, false, &b);
 		json_decref(o);
 	}
 	return 0;

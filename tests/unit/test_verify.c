@@ -232,7 +232,7 @@ static void shows_a_line_without_raw_foreign_text(void **state)
 
 	(void)state;
 	buf_init(&b, 4096);
-	show_line(o, &b);
+	show_line(o, false, &b);
 	assert_int_equal(buf_status(&b), 0);
 	for (size_t i = 0; i + 1 < b.len; i++)
 		assert_true(b.data[i] >= ' ' && b.data[i] < 0x7f);
