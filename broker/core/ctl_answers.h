@@ -11,6 +11,11 @@
  *    "log": {"size","newest": time, "clock": "good" | "behind by N s"},
  *    "seal": null | {"origin","epoch","state": "good" or why not,"accepted": a rollback, by an
  * operator, "logs": [{"log","size","sealed","state","epoch","sealed_s": seconds ago}],"more"},
+ *    "export": null | {"running": the exporter is there, "sinks": [{"name","kind","to","personal",
+ * "state","reason","since_s","sent","logs","behind": records it has not got}], "quorum",
+ * "witnesses": [{"name","url","state","reason","since_s"}], "logs": [{"log","size","sealed",
+ * "witnessed","unwitnessed": records,"lag_s": age of the oldest sealed one of these}] (none without
+ * witnesses), "more", "skipped": records, since the core started, "alarms": [text]},
  *    "config": {"digest","loaded": time},
  *    "tenants": [{"name","cas":[fingerprint],"roles":[name],"sessions": live,"limit"}],
  *    "connections": open, "sessions": live, "sessions_limit"}

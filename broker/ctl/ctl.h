@@ -28,6 +28,7 @@ enum ctl_exit {
 	EXIT_DENIED = 7,     /* not permitted */
 	EXIT_MISSING = 8,    /* there is no audit log, or nothing in it */
 	EXIT_UNREADABLE = 9, /* the audit log cannot be read */
+	EXIT_WARNING = 10,   /* of status: it works, and somebody should look */
 	/* of audit verify, what is not proved; 4 and 8 as well */
 	EXIT_TAIL = 20,        /* the newest records are not sealed */
 	EXIT_NO_KEY = 21,      /* seals were not checked, for lack of a key */

@@ -117,6 +117,98 @@ static void seals(const json_t *data)
 	table_print(t, stdout);
 }
 
+/* Sinks, witnesses, and how far the logs are with them. Nothing when nothing is configured. */
+static void sinks(const json_t *export)
+{
+	static const char *const columns[] = {
+	    "SINK", "KIND", "TO", "STATE", "BEHIND", "REASON", NULL};
+	cleanup_table struct table *t = table_new(columns);
+	json_t *o;
+	size_t i;
+
+	if (!t || json_array_size(json_object_get(export, "sinks")) == 0)
+		return;
+	json_array_foreach(json_object_get(export, "sinks"), i, o)
+	{
+		char name[64], kind[24], to[256], state[64], behind[24], reason[SEAL_TEXT];
+
+		table_row(t,
+		    (const char *[]){json_text(o, "name", name, sizeof name),
+		        json_text(o, "kind", kind, sizeof kind), json_text(o, "to", to, sizeof to),
+		        json_text(o, "state", state, sizeof state),
+		        json_text(o, "behind", behind, sizeof behind),
+		        json_text(o, "reason", reason, sizeof reason)});
+	}
+	(void)putchar('\n');
+	table_print(t, stdout);
+}
+
+static void witnesses(const json_t *export)
+{
+	static const char *const columns[] = {"WITNESS", "URL", "STATE", "REASON", NULL};
+	cleanup_table struct table *t = table_new(columns);
+	json_t *o;
+	size_t i;
+
+	if (!t || json_array_size(json_object_get(export, "witnesses")) == 0)
+		return;
+	json_array_foreach(json_object_get(export, "witnesses"), i, o)
+	{
+		char name[256], url[256], state[64], reason[SEAL_TEXT];
+
+		table_row(t, (const char *[]){json_text(o, "name", name, sizeof name),
+		                 json_text(o, "url", url, sizeof url),
+		                 json_text(o, "state", state, sizeof state),
+		                 json_text(o, "reason", reason, sizeof reason)});
+	}
+	(void)putchar('\n');
+	table_print(t, stdout);
+}
+
+static void witnessed(const json_t *export)
+{
+	static const char *const columns[] = {
+	    "LOG", "SEALED", "WITNESSED", "UNWITNESSED", "LAG", NULL};
+	cleanup_table struct table *t = table_new(columns);
+	char text[64];
+	json_t *o;
+	size_t i;
+
+	if (!t || json_array_size(json_object_get(export, "logs")) == 0)
+		return;
+	json_array_foreach(json_object_get(export, "logs"), i, o)
+	{
+		char name[64], sealed[24], good[24], rest[24], lag[32] = "-";
+
+		if (number(o, "lag_s") > 0)
+			span_text(lag, sizeof lag, number(o, "lag_s"));
+		table_row(t, (const char *[]){json_text(o, "log", name, sizeof name),
+		                 json_text(o, "sealed", sealed, sizeof sealed),
+		                 json_text(o, "witnessed", good, sizeof good),
+		                 json_text(o, "unwitnessed", rest, sizeof rest), lag});
+	}
+	(void)putchar('\n');
+	(void)snprintf(text, sizeof text, "%lld of %zu", (long long)number(export, "quorum"),
+	    json_array_size(json_object_get(export, "witnesses")));
+	field_print(stdout, "quorum", text);
+	table_print(t, stdout);
+}
+
+/* On stderr as well as in the exit status: who looks at a table may not see it. */
+static int alarms(const json_t *data)
+{
+	json_t *list = json_object_get(json_object_get(data, "export"), "alarms"), *a;
+	char text[1024];
+	size_t i;
+
+	json_array_foreach(list, i, a)
+	{
+		(void)fprintf(
+		    stderr, "postern: warning: %s\n", json_text(a, NULL, text, sizeof text));
+	}
+	return json_array_size(list) > 0 ? EXIT_WARNING : EXIT_OK;
+}
+
 static void tenants(const json_t *data)
 {
 	static const char *const columns[] = {"TENANT", "SESSIONS", "ROLES", "CA", NULL};
@@ -146,8 +238,12 @@ int ctl_status(struct ctl *c)
 	char text[160], up[32], version[32], digest[80];
 	int code = ctl_query(c, "ctl.status", json_object(), &data);
 
-	if (code != EXIT_OK || c->json)
-		return code != EXIT_OK ? code : ctl_json(data);
+	if (code != EXIT_OK)
+		return code;
+	if (c->json) {
+		code = ctl_json(data);
+		return code != EXIT_OK ? code : alarms(data);
+	}
 	(void)snprintf(text, sizeof text, "%s, up %s",
 	    json_text(data, "version", version, sizeof version) ? version : "?",
 	    span_text(up, sizeof up, number(data, "uptime_s")));
@@ -164,5 +260,8 @@ int ctl_status(struct ctl *c)
 	object("host", json_object_get(data, "host"));
 	tenants(data);
 	seals(data);
-	return EXIT_OK;
+	sinks(json_object_get(data, "export"));
+	witnesses(json_object_get(data, "export"));
+	witnessed(json_object_get(data, "export"));
+	return alarms(data);
 }
