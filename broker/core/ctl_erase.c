@@ -15,7 +15,7 @@
 #include "lib/msg.h"
 #include "lib/str.h"
 
-/* Recorded with who asked, then done; the record's own mention of the person goes with the rest. */
+/* Recorded with who asked, not of whom, then done. */
 
 #define PERSON_MAX 1024 /* the message's */
 
@@ -142,6 +142,8 @@ int ctl_erase(struct peer *p, struct msg *m, struct err *e)
 	x->peer = p->serial;
 	x->question = m->id;
 	(void)str_copy(x->person, sizeof x->person, msg_str(m, "person"));
+	/* a commitment to what is erased in the same moment tells nobody anything */
+	(void)json_object_del(m->body, "person");
 	if (ctl_record_then(p, m, on_recorded, x) < 0) {
 		free(x);
 		ctl_error(p, m->id, CTL_FAILED, "the log cannot be written");
