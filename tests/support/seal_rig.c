@@ -152,15 +152,53 @@ static int op_last_epoch(void *arg, uint32_t log, uint64_t *ret)
 	return 0;
 }
 
+static int op_put_break(void *arg, uint32_t log, uint64_t number, const void *note, size_t len)
+{
+	struct fake_log *l = &seal_world->log[log];
+
+	(void)arg;
+	return keep(l->broken, &l->nbreaks, number, note, len);
+}
+
+static int op_last_break(void *arg, uint32_t log, uint64_t *ret)
+{
+	struct fake_log *l = &seal_world->log[log];
+
+	(void)arg;
+	*ret = l->nbreaks ? l->broken[l->nbreaks - 1].n : 0;
+	return 0;
+}
+
+static int op_checkpoint(
+    void *arg, uint32_t log, uint64_t most, uint64_t *ret_size, struct buf *ret)
+{
+	struct fake_log *l = &seal_world->log[log];
+
+	(void)arg;
+	for (size_t i = l->npoints; i-- > 0;)
+		if (l->point[i].n <= most) {
+			*ret_size = l->point[i].n;
+			buf_put(ret, l->point[i].text, strlen(l->point[i].text));
+			return buf_status(ret);
+		}
+	return -ENOENT;
+}
+
+/* The row of this key, or a new one. */
 static char *meta(const char *key)
 {
-	return seal_world->meta[strcmp(key, "seal.turned") == 0];
+	size_t i = 0;
+
+	while (*seal_world->meta[i].key && strcmp(seal_world->meta[i].key, key) != 0)
+		assert_true(++i < sizeof seal_world->meta / sizeof seal_world->meta[0]);
+	(void)str_copy(seal_world->meta[i].key, sizeof seal_world->meta[i].key, key);
+	return seal_world->meta[i].text;
 }
 
 static int op_remember(void *arg, const char *key, const char *text)
 {
 	(void)arg;
-	(void)str_copy(meta(key), sizeof seal_world->meta[0], text);
+	(void)str_copy(meta(key), sizeof seal_world->meta[0].text, text);
 	return 0;
 }
 
@@ -172,7 +210,8 @@ static int op_recall(void *arg, const char *key, struct buf *ret)
 }
 
 static const struct seal_logs ops = {op_list, op_size, op_root, op_consistency, op_put_checkpoint,
-    op_put_epoch, op_last_checkpoint, op_last_epoch, op_remember, op_recall};
+    op_put_epoch, op_last_checkpoint, op_last_epoch, op_put_break, op_last_break, op_checkpoint,
+    op_remember, op_recall};
 
 /* ---- records ---- */
 

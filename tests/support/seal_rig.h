@@ -26,8 +26,8 @@ struct fake_log {
 	const char *name;
 	uint64_t size;
 	uint8_t leaf[LEAVES][DIGEST_LEN];
-	size_t npoints, nepochs;
-	struct kept point[NOTES], epoch[NOTES];
+	size_t npoints, nepochs, nbreaks;
+	struct kept point[NOTES], epoch[NOTES], broken[NOTES];
 };
 
 struct waiting_record {
@@ -45,7 +45,9 @@ struct world {
 	struct waiting_record record[256];
 	size_t nrecords;
 	char classes[4096]; /* "CLASS:LOG " of every record */
-	char meta[2][SEAL_REASON_MAX + 1];
+	struct {
+		char key[64], text[SEAL_REASON_MAX + 1];
+	} meta[8];
 	uint64_t next_id;
 	json_t *questions; /* of the signer, to be answered: [id, type, body] */
 	bool deaf;         /* the signer answers nothing */

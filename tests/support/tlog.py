@@ -293,11 +293,13 @@ class Bundle:
     def __init__(self, log="demo", head=None):
         self.log, self.head = log, head
         self.host_epochs, self.epochs, self.records, self.checkpoints = [], [], {}, []
+        self.host_breaks, self.breaks = [], []
         self.bodies = {}  # {seq: bytes}, of records that name one
 
     def copy(self):
         b = Bundle(self.log, self.head)
         b.host_epochs, b.epochs = list(self.host_epochs), list(self.epochs)
+        b.host_breaks, b.breaks = list(self.host_breaks), list(self.breaks)
         b.records, b.checkpoints, b.bodies = dict(self.records), list(self.checkpoints), dict(self.bodies)
         return b
 
@@ -312,16 +314,16 @@ class Bundle:
         name = self.log.encode()
         head = max(self.records, default=0) if self.head is None else self.head
         item(b"H", struct.pack(">I", len(name)) + name + struct.pack(">Q", head))
-        for n in self.host_epochs:
-            item(b"E", n)
-        for n in self.epochs:
-            item(b"e", n)
+        for kind, notes in ((b"B", self.host_breaks), (b"E", self.host_epochs), (b"b", self.breaks), (b"e", self.epochs)):
+            for n in notes:
+                item(kind, n)
         parts = [(s, 0, s, d) for s, d in self.records.items()] + [(s, 1, i, n) for i, (s, n) in enumerate(self.checkpoints)]
         for number, kind, _, data in sorted(parts, key=lambda p: p[:3]):
             item(b"C" if kind else b"R", struct.pack(">Q", number) + data)
             if not kind and number in self.bodies:
                 item(b"D", struct.pack(">Q", number) + self.bodies[number])
-        end = struct.pack(">QQQ", len(self.records), len(self.checkpoints), len(self.host_epochs) + len(self.epochs))
+        end = struct.pack(">QQQ", len(self.records), len(self.checkpoints), len(self.host_epochs) + len(self.epochs) +
+                          len(self.host_breaks) + len(self.breaks))
         item(b"Z", end + sha(bytes(out)))
         return bytes(out)
 
@@ -341,6 +343,10 @@ class Bundle:
                 b.host_epochs.append(body)
             elif kind == b"e":
                 b.epochs.append(body)
+            elif kind == b"B":
+                b.host_breaks.append(body)
+            elif kind == b"b":
+                b.breaks.append(body)
             elif kind == b"D":
                 number, = struct.unpack(">Q", body[:8])
                 assert number == last == max(b.records)

@@ -90,7 +90,7 @@ static void an_epoch_is_turned_with_every_logs_note(void **state)
 	}
 	check_chain(&seal_world->log[0], 3);
 	check_chain(&seal_world->log[1], 3);
-	assert_string_not_equal(seal_world->meta[1], "");
+	assert_string_not_equal(seal_world->meta[0].text, "");
 }
 
 static void an_epoch_is_due_after_its_time(void **state)
@@ -154,6 +154,7 @@ static void a_store_set_back_stops_what_is_new(void **state)
 	seal_world->log[1].size--; /* of an older snapshot */
 	seal_world->log[1].npoints = 0;
 	seal_rig_restart();
+	assert_int_equal(seal_world->log[1].nbreaks, 0); /* nobody has asked for one */
 	assert_false(seal_ok(seal_world->seal, why, sizeof why));
 	assert_non_null(strstr(why, "log demo"));
 	assert_int_equal(seal_rig_recorded("log.rollback:host"), 1);
@@ -161,17 +162,79 @@ static void a_store_set_back_stops_what_is_new(void **state)
 	assert_false(seal_ok(seal_world->seal, why, sizeof why));
 	assert_int_equal(seal_accept(seal_world->seal), 0);
 	assert_true(seal_ok(seal_world->seal, why, sizeof why));
-	seal_rig_run_ms(30);
+	seal_rig_run_ms(200);
 	assert_int_equal(seal_rig_recorded("log.rollback.accepted:host"), 1);
-	seal_rig_restart(); /* accepted once is accepted */
-	assert_true(seal_ok(seal_world->seal, why, sizeof why));
-	assert_int_equal(seal_rig_sealed(1), 0); /* yet never sealed again */
+	assert_int_equal(seal_world->log[1].nbreaks, 1); /* from its beginning: no seal is left */
+	assert_non_null(strstr(
+	    seal_world->log[1].broken[0].text, SEALER_BREAK_TEXT "\n" ORIGIN "/t/demo\n1\n3\n"));
+	assert_int_equal(seal_world->log[0].nbreaks, 0); /* that is whole */
+	assert_int_equal(seal_rig_recorded("log.break:host"), 1);
+	assert_int_equal(seal_rig_recorded("log.break:demo"), 1);
+	assert_int_equal(seal_rig_sealed(1), seal_world->log[1].size);
 	assert_int_equal(seal_rig_sealed(0), seal_world->log[0].size);
-	for (int i = 0; i < 9; i++)
-		seal_rig_grow("demo");
 	seal_rig_restart();
-	assert_int_equal(seal_rig_sealed(1),
-	    seal_world->log[1].size); /* the same leaves: here it has caught up */
+	assert_true(seal_ok(seal_world->seal, why, sizeof why));
+	assert_string_equal(seal_world->seal->alarm, "");
+	assert_int_equal(seal_world->log[1].nbreaks, 1);
+}
+
+static void a_break_goes_back_to_the_last_seal_that_is_left(void **state)
+{
+	char why[400];
+
+	(void)state;
+	seal_rig_start();
+	for (int i = 0; i < 3; i++) {
+		seal_rig_grow("demo");
+		seal_rig_restart();
+	}
+	assert_int_equal(seal_rig_sealed(1), 4);
+	seal_world->log[1].size = seal_world->log[1].npoints = 2;
+	seal_rig_grow("demo"); /* what it has become since */
+	seal_world->log[1].leaf[2][3] ^= 1;
+	seal_rig_grow("demo");
+	seal_rig_grow("demo");
+	seal_rig_restart();
+	assert_int_equal(seal_rig_sealed(1), 2);
+	assert_int_equal(seal_accept(seal_world->seal), 0);
+	seal_rig_run_ms(200);
+	assert_true(seal_ok(seal_world->seal, why, sizeof why));
+	assert_int_equal(seal_world->log[1].nbreaks, 1);
+	assert_non_null(strstr(seal_world->log[1].broken[0].text, "/t/demo\n1\n4\n"));
+	assert_int_equal(seal_rig_sealed(1), seal_world->log[1].size);
+}
+
+static void a_break_that_was_not_kept_is_asked_for_again(void **state)
+{
+	(void)state;
+	seal_rig_grow("demo");
+	seal_rig_start();
+	seal_world->log[1].size = 1;
+	seal_world->log[1].npoints = 0;
+	seal_rig_restart();
+	seal_world->deaf = true; /* the core dies before it hears of it */
+	assert_int_equal(seal_accept(seal_world->seal), 0);
+	seal_rig_run_ms(60);
+	assert_int_equal(seal_world->log[1].nbreaks, 0);
+	seal_world->deaf = false;
+	seal_rig_new_signer();
+	seal_rig_restart();
+	seal_rig_run_ms(100);
+	assert_int_equal(seal_world->log[1].nbreaks, 1);
+	assert_non_null(strstr(seal_world->log[1].broken[0].text, "/t/demo\n1\n2\n"));
+	assert_string_equal(seal_world->seal->alarm, "");
+	assert_int_equal(seal_rig_sealed(1), seal_world->log[1].size);
+}
+
+static void tenants_are_carried_over_before_the_host(void **state)
+{
+	(void)state;
+	seal_rig_start();
+	seal_world->fails = true; /* the tenants' notes are not on the disk */
+	assert_int_equal(seal_turn(seal_world->seal, on_turned, NULL), 0);
+	seal_rig_run_ms(80);
+	assert_int_equal(seal_world->log[0].nepochs, 0);
+	assert_int_equal(seal_world->log[1].nepochs, 1);
 }
 
 static void a_log_that_was_replaced_is_noticed(void **state)
@@ -221,6 +284,9 @@ int main(void)
 	    T(without_durable_notes_there_is_no_ratchet),
 	    T(a_turn_that_loses_the_signer_fails_and_may_be_repeated),
 	    T(a_store_set_back_stops_what_is_new),
+	    T(a_break_goes_back_to_the_last_seal_that_is_left),
+	    T(a_break_that_was_not_kept_is_asked_for_again),
+	    T(tenants_are_carried_over_before_the_host),
 	    T(a_log_that_was_replaced_is_noticed),
 	    T(a_log_that_is_gone_is_noticed),
 	    T(a_signer_with_other_keys_is_noticed),
