@@ -39,6 +39,27 @@ static bool there(int dir, const char *name)
 
 /* ---- opening ---- */
 
+/* A directory that is named by mistake is neither filled nor given away. */
+static bool ours_alone(int dir)
+{
+	static const char *const known[] = {
+	    ".", "..", "logs", "forks", "lock", WITNESS_KEY_FILE ".tmp", "lost+found"};
+	struct dirent **list = NULL;
+	int n = scandirat(dir, ".", &list, NULL, NULL);
+	bool alone = n >= 0;
+
+	for (int i = 0; i < n; i++) {
+		bool found = false;
+
+		for (size_t k = 0; k < ARRAY_LEN(known); k++)
+			found = found || strcmp(list[i]->d_name, known[k]) == 0;
+		alone = alone && found;
+		free(list[i]);
+	}
+	free(list);
+	return alone;
+}
+
 /* Gives what root made to the one who will run. */
 static int give(int dir, const char *name, uid_t uid, gid_t gid, struct err *e)
 {
@@ -77,6 +98,8 @@ static int open_all(struct witness_state *s, const char *path, bool create, stru
 		return err_set(e, r, "cannot open %s: %m", path);
 	}
 	fresh = create && !there(s->dir, WITNESS_KEY_FILE);
+	if (fresh && !ours_alone(s->dir))
+		return err_set(e, -ENOTEMPTY, "%s holds something else", path);
 	if (!fresh && !there(s->dir, "logs"))
 		return err_set(e, create ? -EUCLEAN : -ENOENT, "%s/logs is not there: %s", path,
 		    create ? "what the witness had seen is lost" : "no witness was here");

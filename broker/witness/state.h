@@ -42,7 +42,8 @@ struct witness_log {
 };
 
 /* Opens, and with create makes what is missing: mode 0700, owner uid and gid when we are root and
- * they are not (uid_t)-1. -ENOENT without create; -EUCLEAN: logs/ is gone. */
+ * they are not (uid_t)-1. -ENOENT without create; -EUCLEAN: logs/ is gone;
+ * -ENOTEMPTY: a directory of somebody else's. */
 int witness_state_open(
     struct witness_state *s, const char *path, bool create, uid_t uid, gid_t gid, struct err *e);
 /* -EBUSY: a witness runs. */

@@ -287,6 +287,20 @@ def it_is_confined():
 
 
 @rule
+def an_ordinary_user_can_run_one():
+    log = Log()
+    with Witness(log, start=False) as w:
+        os.chown(w.dir, 12345, 12345)
+        w.wrap = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups"]
+        w.user = None
+        w.start()
+        log.cosigned(w.add(log, 0, 3), 3, w.key)
+        assert proc.uids(w.process.pid) == [12345] * 4 and os.stat(w.file(log)).st_uid == 12345
+        assert w.stop() == 0
+        assert "only root" in w.refuses_to_start("--user", "nobody").error
+
+
+@rule
 def it_speaks_tls():
     log = Log()
     with Witness(log, start=False) as w:

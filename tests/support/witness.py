@@ -53,6 +53,7 @@ class Log:
 class Witness:
     def __init__(self, *logs, state=None, args=(), start=True, name=NAME, wrap=(), host="127.0.0.1"):
         self.logs, self.args, self.name, self.wrap, self.host = logs, list(args), name, list(wrap), host
+        self.user = "nobody" if os.geteuid() == 0 else None
         self.own = state is None
         self.dir = state or tempfile.mkdtemp(prefix="postern-witness-")
         self.state = os.path.join(self.dir, "state")
@@ -63,8 +64,8 @@ class Witness:
 
     def command(self, *more):
         argv = self.wrap + [PROGRAM, "witness", "--state", self.state, "--listen", self.host + ":0", "--name", self.name]
-        if os.geteuid() == 0:
-            argv += ["--user", "nobody"]
+        if self.user:
+            argv += ["--user", self.user]
         for log in self.logs:
             argv += ["--log", log.key]
         return argv + self.args + list(more)

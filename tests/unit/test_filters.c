@@ -51,11 +51,32 @@ static void a_worker_makes_no_socket_and_signals_nobody(void **state)
 	child_run(no_new_sockets);
 }
 
+static int only_its_files(void)
+{
+	int pair[2];
+
+	CHECK(confine_basics() == 0);
+	CHECK(confine_seccomp(filter_witness, ARRAY_LEN(filter_witness)) == 0);
+	CHECK(socket(AF_INET, SOCK_STREAM, 0) < 0 && errno == EPERM);
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0 && errno == EPERM);
+	CHECK(fork() < 0 && errno == EPERM);
+	CHECK(kill(getppid(), 0) < 0 && errno == EPERM);
+	CHECK(fsync(0) == 0 || errno == EINVAL);
+	return 0;
+}
+
+static void a_witness_dials_nobody_and_starts_nothing(void **state)
+{
+	(void)state;
+	child_run(only_its_files);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_core_may_ask_what_init_has_not_read),
 	    cmocka_unit_test(a_worker_makes_no_socket_and_signals_nobody),
+	    cmocka_unit_test(a_witness_dials_nobody_and_starts_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -168,6 +169,26 @@ static void a_witness_that_lost_its_memory_but_not_its_key_does_not_start(void *
 	witness_rig_close(&w);
 }
 
+static void a_directory_of_somebody_else_is_left_alone(void **state)
+{
+	char path[] = "/tmp/postern-witness-XXXXXX";
+	struct witness_state s;
+	struct stat st;
+	int dir;
+
+	(void)state;
+	assert_non_null(mkdtemp(path));
+	dir = open(path, O_RDONLY | O_DIRECTORY);
+	assert_int_equal(fd_write_file(dir, "theirs", "x", 1, 0600, NULL), 0);
+	assert_int_equal(witness_state_open(&s, path, true, 65534, 65534, NULL), -ENOTEMPTY);
+	assert_int_equal(fstat(dir, &st), 0);
+	assert_int_equal(st.st_uid, geteuid());
+	assert_int_equal(fstatat(dir, "logs", &st, 0), -1);
+	assert_int_equal(unlinkat(dir, "theirs", 0), 0);
+	(void)close(dir);
+	assert_int_equal(rmdir(path), 0);
+}
+
 static void only_one_runs(void **state)
 {
 	struct witness_state s;
@@ -221,6 +242,7 @@ int main(void)
 	    cmocka_unit_test(a_file_that_is_too_large_or_none_is_damage),
 	    cmocka_unit_test(a_log_that_is_forgotten_begins_anew_with_its_fork),
 	    cmocka_unit_test(a_witness_that_lost_its_memory_but_not_its_key_does_not_start),
+	    cmocka_unit_test(a_directory_of_somebody_else_is_left_alone),
 	    cmocka_unit_test(only_one_runs),
 	    cmocka_unit_test(a_key_keeps_its_name_and_every_changed_byte_is_refused),
 	};
