@@ -287,12 +287,51 @@ class Sealer:
 
 # ---- bundles ----
 
+def unpack_range(data):
+    size, = struct.unpack(">Q", data[:8])
+    hashes = [data[at:at + 32] for at in range(8, len(data), 32)]
+    assert len(hashes) == bin(size).count("1") and all(len(h) == 32 for h in hashes)
+    return size, hashes
+
+
+def range_of(leaves):
+    """The full subtrees that a tree consists of, as its size has bits."""
+    out, at = [], 0
+    for bit in range(len(leaves).bit_length() - 1, -1, -1):
+        if len(leaves) >> bit & 1:
+            out.append(root(leaves[at:at + (1 << bit)]))
+            at += 1 << bit
+    return len(leaves), out
+
+
+def load_segment(path):
+    """A segment of the archive: zstd around a bundle."""
+    r = subprocess.run(["zstd", "-dc", path], capture_output=True)
+    if r.returncode != 0:
+        raise ValueError(r.stderr.decode())
+    return Bundle.load(r.stdout)
+
+
+def join(parts):
+    """One bundle of segments and what comes behind them. Each begins where the one before ended, or before that."""
+    b = parts[-1].copy()
+    b.records, b.checkpoints, b.edge = {}, [], None
+    for p in parts:
+        if p.edge:
+            number, last, compact = p.edge
+            leaves = [leaf(b.records[s]) for s in range(1, number + 1)]
+            assert leaves[-1] == last and range_of(leaves) == compact, f"{number} is not where it goes on"
+        b.records.update({s: d for s, d in p.records.items() if s not in b.records})
+        b.checkpoints += [c for c in p.checkpoints if not b.checkpoints or c[0] > b.checkpoints[-1][0]]
+    return b
+
 class Bundle:
     """One log with its seals: host_epochs and epochs are notes in order; records {seq: bytes}; checkpoints [(size, note)]."""
 
     def __init__(self, log="demo", head=None):
         self.log, self.head = log, head
         self.host_epochs, self.epochs, self.records, self.checkpoints = [], [], {}, []
+        self.edge = None  # (number, leaf hash, (size, [hash of each full subtree, the largest first]))
         self.host_breaks, self.breaks = [], []
         self.bodies = {}  # {seq: bytes}, of records that name one
 
@@ -351,6 +390,10 @@ class Bundle:
                 number, = struct.unpack(">Q", body[:8])
                 assert number == last == max(b.records)
                 b.bodies[number] = body[8:]
+            elif kind == b"P":
+                assert not b.records and not b.checkpoints
+                b.edge = struct.unpack(">Q", body[:8])[0], body[8:40], unpack_range(body[40:])
+                assert b.edge[0] == b.edge[2][0]
             elif kind in b"RC":
                 number, = struct.unpack(">Q", body[:8])
                 if kind == b"R":
