@@ -21,10 +21,10 @@
 
 #include "lib/clock.h"
 #include "lib/util.h"
+#include "tests/support/claim_ids.h"
 #include "tests/support/supervisor_stub.h"
 
-#define BASE 2030043136u /* away from what other tests use; two blocks */
-
+static uint32_t base; /* of two blocks of ids */
 struct world {
 	char dir[64];
 	pid_t pid;
@@ -44,22 +44,6 @@ static void put(const struct world *w, const char *name, const char *text)
 	(void)fclose(f);
 }
 
-static void copy(const char *from, const struct world *w, const char *name)
-{
-	char path[200], buf[65536];
-	int in = open(from, O_RDONLY | O_CLOEXEC), out;
-	ssize_t n;
-
-	(void)snprintf(path, sizeof path, "%s/%s", w->dir, name);
-	out = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
-	if (in < 0 || out < 0)
-		fail_msg("cannot copy %s", from);
-	while ((n = read(in, buf, sizeof buf)) > 0)
-		assert_int_equal(write(out, buf, (size_t)n), n);
-	(void)close(in);
-	(void)close(out);
-}
-
 static int setup(void **state)
 {
 	static const char *const stubs[] = {
@@ -72,15 +56,15 @@ static int setup(void **state)
 	assert_non_null(mkdtemp(w->dir));
 	(void)snprintf(
 	    path, sizeof path, "%s/libexec/postern/postern-supervisor", build ? build : "build");
-	copy(path, w, "postern-supervisor");
+	stub_copy(path, w->dir, "postern-supervisor");
 	for (size_t i = 0; i < ARRAY_LEN(stubs); i++)
-		copy("/proc/self/exe", w, stubs[i]);
+		stub_copy("/proc/self/exe", w->dir, stubs[i]);
 	(void)snprintf(path, sizeof path, "%s/state", w->dir);
 	assert_int_equal(mkdir(path, 0755), 0);
 	(void)snprintf(path, sizeof path, "%s/state/etc", w->dir);
 	assert_int_equal(mkdir(path, 0755), 0);
 	(void)snprintf(path, sizeof path,
-	    "ids: {base: %u, count: 131072}\ngateway: {spare_workers: 2}\n", BASE);
+	    "ids: {base: %u, count: 131072}\ngateway: {spare_workers: 2}\n", base);
 	put(w, "state/etc/postern.yaml", path);
 	w->out = -1;
 	*state = w;
@@ -217,22 +201,22 @@ static void gives_each_daemon_exactly_its_descriptors_and_arguments(void **state
 	assert_line(w, "export fds 0 1 2 3 4 5 6 stdin /dev/null", "", 1);
 	assert_line(w, "worker fds 0 1 2 3 4 5 stdin /dev/null", "", 2);
 	(void)snprintf(want, sizeof want,
-	    " uid=%u gid=%u config=4 state=5 hostkey=SHA256:", BASE + 1, BASE + 1);
+	    " uid=%u gid=%u config=4 state=5 hostkey=SHA256:", base + 1, base + 1);
 	assert_line(w, "core started", want, 1);
-	(void)snprintf(want, sizeof want, " instance=main idbase=%u idcount=131072", BASE);
+	(void)snprintf(want, sizeof want, " instance=main idbase=%u idcount=131072", base);
 	assert_line(w, "core started", want, 1);
 	(void)snprintf(
-	    want, sizeof want, " state=4 libexec=5 instance=main idbase=%u idcount=131072", BASE);
+	    want, sizeof want, " state=4 libexec=5 instance=main idbase=%u idcount=131072", base);
 	assert_line(w, "spawn started", want, 1);
-	(void)snprintf(want, sizeof want, " uid=%u gid=%u keys=4", BASE + 2, BASE + 2);
+	(void)snprintf(want, sizeof want, " uid=%u gid=%u keys=4", base + 2, base + 2);
 	assert_line(w, "signer started", want, 1);
 	(void)snprintf(
-	    want, sizeof want, " uid=%u gid=%u config=4 export=5 archive=6", BASE + 4, BASE + 4);
+	    want, sizeof want, " uid=%u gid=%u config=4 export=5 archive=6", base + 4, base + 4);
 	assert_line(w, "export started", want, 1);
-	(void)snprintf(want, sizeof want, " listener uid=%u gid=%u config=4", BASE + 3, BASE + 3);
+	(void)snprintf(want, sizeof want, " listener uid=%u gid=%u config=4", base + 3, base + 3);
 	assert_line(w, "listener started", want, 1);
 	(void)snprintf(want, sizeof want, " worker uid=%u gid=%u hostkeys=4 config=5 slot=1",
-	    BASE + 4097, BASE + 4097);
+	    base + 4097, base + 4097);
 	assert_line(w, "worker started", want, 1);
 }
 
@@ -255,12 +239,12 @@ static void tells_the_port_it_got_and_accepts_there(void **state)
 
 static void makes_directories_and_sockets_with_their_owners(void **state)
 {
-	static const struct {
+	const struct {
 		const char *name;
 		unsigned uid, mode;
 	} want[] = {
-	    {"core", BASE + 1, 0700},
-	    {"keys", BASE + 2, 0700},
+	    {"core", base + 1, 0700},
+	    {"keys", base + 2, 0700},
 	    {"spawn", 0, 0700},
 	    {"hostkeys", 0, 0700},
 	    {"hostkeys/ssh_host_ed25519_key", 0, 0600},
@@ -401,7 +385,7 @@ static void tells_the_core_which_processes_run(void **state)
 	up(w);
 	assert_line(w, "worker started", "", 2);
 	assert_int_equal(kill(pid_of(w, "core", 1), SIGUSR2), 0);
-	assert_line(w, "heard status.tell", "processes 7", 1);
+	assert_line(w, "heard status.tell", "processes 8", 1);
 }
 
 static void passes_a_reload_on(void **state)
@@ -455,7 +439,7 @@ static void a_range_in_use_by_a_process_is_refused(void **state)
 	pid_t squatter = fork();
 
 	if (squatter == 0) {
-		if (setresuid(BASE + 70000, BASE + 70000, BASE + 70000) == 0)
+		if (setresuid(base + 70000, base + 70000, base + 70000) == 0)
 			(void)pause();
 		_exit(1);
 	}
@@ -488,8 +472,7 @@ static void a_stop_ends_everybody_in_order_even_the_stubborn(void **state)
 
 int main(int argc, char **argv)
 {
-	const char *slash = strrchr(argv[0], '/');
-	const char *name = slash ? slash + 1 : argv[0];
+	const char *name = basename(argv[0]);
 #define WORLD(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 	    WORLD(gives_each_daemon_exactly_its_descriptors_and_arguments),
@@ -512,5 +495,6 @@ int main(int argc, char **argv)
 
 	if (strncmp(name, "postern-", 8) == 0)
 		return stub_main(name, argc, argv);
+	base = claim_ids();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

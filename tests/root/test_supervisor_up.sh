@@ -6,8 +6,18 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 build=${BUILD:-$root/build}
 case $build in /*) ;; *) build=$root/$build ;; esac
 postern=$build/bin/postern
-base=2046820352
 tmp=$(mktemp -d /tmp/postern-up-test.XXXXXX) || exit 1
+# the locks of tests/support/postern.py: a range of ids that no other test on this machine has now
+locks=${TMPDIR:-/tmp}/postern-test-ids
+mkdir -p -m 700 "$locks"
+for i in 47 46 45 44 43 42 41 40 39 38 none; do
+	[ $i != none ] || { echo "Bail out! no free range of ids"; exit 1; }
+	exec 9>"$locks/$i"
+	! flock -n 9 || break
+done
+base=$((0x70000000 + 1024 * 65536 + i * 64 * 65536))
+ids="ids: {base: $base, count: 4194304}"
+second=$((base + 65536))
 state=$tmp/state
 up=
 n=0
@@ -32,9 +42,10 @@ gives() { # STATUS NAME COMMAND...: the command ends with that status
 }
 p() { "$postern" --state "$state" "$@"; }
 start() {
+	[ -e "$state/etc/postern.yaml" ] || { mkdir -p "$state/etc" && echo "$ids" >"$state/etc/postern.yaml"; }
 	rm -f "$tmp/ready"
 	mkfifo "$tmp/ready"
-	"$postern" --state "$state" up --listen 127.0.0.1:0 --ids $base >"$tmp/ready" 2>>"$tmp/log" &
+	"$postern" --state "$state" up --listen 127.0.0.1:0 --ids $base >"$tmp/ready" 2>>"$tmp/log" 9>&- &
 	up=$!
 	ready=
 	read -r ready <"$tmp/ready"
@@ -48,11 +59,12 @@ rm -rf "$state"
 mkdir -m 755 "$tmp/open" && chmod 755 "$tmp"
 gives 7 "up refuses anybody but root" setpriv --reuid 65534 --regid 65534 --clear-groups \
 	"$postern" --state "$tmp/open" up
-gives 1 "up refuses a range in which a process runs" env "POSTERN=$postern" "STATE=$tmp/taken" sh -c '
-	setpriv --reuid 2046885888 --regid 2046885888 --clear-groups sleep 30 &
+gives 1 "up refuses a range in which a process runs" env "POSTERN=$postern" "STATE=$tmp/taken" "FIRST=$base" "IDS=$ids" "SECOND=$second" sh -c '
+	setpriv --reuid "$SECOND" --regid "$SECOND" --clear-groups sleep 30 &
 	squatter=$!
-	for _ in 1 2 3 4 5 6 7 8 9 10; do grep -q "^Uid:.2046885888" /proc/$squatter/status && break; sleep 0.1; done
-	"$POSTERN" --state "$STATE" up --ids 2046820352 --listen 127.0.0.1:0
+	for _ in 1 2 3 4 5 6 7 8 9 10; do grep -q "^Uid:.$SECOND" /proc/$squatter/status && break; sleep 0.1; done
+	mkdir -p "$STATE/etc" && echo "$IDS" >"$STATE/etc/postern.yaml"
+	"$POSTERN" --state "$STATE" up --ids "$FIRST" --listen 127.0.0.1:0
 	status=$?
 	kill $squatter
 	wait $squatter 2>/dev/null # else the next one may still see it

@@ -13,5 +13,7 @@
 
 /* name: the program's, without its directory. The exit status. */
 int stub_main(const char *name, int argc, char **argv);
+/* Puts a program into a directory. */
+void stub_copy(const char *from, const char *dir, const char *name);
 
 #endif
