@@ -102,8 +102,7 @@ static int exit_of(int64_t code)
 
 int ctl_try(struct chan *link, const char *type, json_t *body, struct msg *ret)
 {
-	int r = chan_call(
-	    link, type, body, NULL, 0, clock_mono_ns() + PATIENCE_NS, ret, NULL);
+	int r = chan_call(link, type, body, NULL, 0, clock_mono_ns() + PATIENCE_NS, ret, NULL);
 	int code;
 
 	if (r == -ETIMEDOUT || r == -ECONNRESET || r == -EPIPE)
