@@ -83,6 +83,7 @@ static const struct peer_handler handlers[] = {
     {"checkpoint.signed", on_seal},
     {"epoch.noted", on_seal},
     {"epoch.turned", on_seal},
+    {"break.signed", on_seal},
     {"sign.refused", on_refused},
     {NULL, NULL},
 };

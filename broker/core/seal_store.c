@@ -13,22 +13,29 @@
 #define NOTE_LEN_MAX (16u * 1024)
 
 struct listing {
-	seal_log_fn fn;
-	void *arg;
+	struct log_info log[LOGS_MAX];
+	size_t n;
 };
 
 static int on_info(const struct log_info *l, void *arg)
 {
-	const struct listing *to = arg;
+	struct listing *to = arg;
 
-	return to->fn(l->number, l->name, to->arg);
+	if (to->n < LOGS_MAX)
+		to->log[to->n++] = *l;
+	return 0;
 }
 
+/* After the walk: fn looks into the store, which nobody may during one. */
 static int list(void *arg, seal_log_fn fn, void *fn_arg)
 {
-	struct listing to = {fn, fn_arg};
+	struct listing *to = calloc(1, sizeof *to);
+	int r = to ? logs_list(arg, on_info, to) : -ENOMEM;
 
-	return logs_list(arg, on_info, &to);
+	for (size_t i = 0; r == 0 && i < to->n; i++)
+		r = fn(to->log[i].number, to->log[i].name, fn_arg);
+	free(to);
+	return r;
 }
 
 static int size(void *arg, uint32_t log, uint64_t *ret)

@@ -19,7 +19,7 @@ int state_dir_open(const struct ctl *c, int make, struct state_dir *ret)
 {
 	struct state_dir s = STATE_DIR_INIT;
 
-	ctl_path(c, ".", "/var/lib/postern", s.path);
+	(void)snprintf(s.path, sizeof s.path, "%s", c->state ? c->state : "/var/lib/postern");
 	if (make)
 		s.fd = fd_open_dir(AT_FDCWD, s.path, 0755);
 	else
