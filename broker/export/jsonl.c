@@ -139,4 +139,4 @@ static void free_jsonl(struct sink *s)
 	s->impl = NULL;
 }
 
-const struct sink_ops sink_jsonl = {open_jsonl, send_batch, stop, stop, free_jsonl};
+const struct sink_ops sink_jsonl = {open_jsonl, send_batch, NULL, stop, stop, free_jsonl};

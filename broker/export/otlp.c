@@ -66,7 +66,6 @@ static void post(struct otlp *o)
 		sink_failed(s, 0, strerror(-r));
 }
 
-/* Everything before `from` is settled one way or the other. */
 static void go_on(struct otlp *o)
 {
 	struct sink *s = o->sink;
@@ -79,6 +78,15 @@ static void go_on(struct otlp *o)
 	o->batch = NULL;
 	sink_taken(s);
 	sink_settled(s, 1);
+}
+
+/* Everything before `to` is settled one way or the other. */
+static void skipped(struct sink *s)
+{
+	struct otlp *o = s->impl;
+
+	o->from = o->to;
+	go_on(o);
 }
 
 /* It took some and rejected others, and does not say which; they must not be sent again
@@ -112,15 +120,14 @@ static void accepted(struct otlp *o, const struct http_answer *a)
 		char why[WHY_MAX];
 
 		o->probing = false;
+		o->to = o->from + 1;
 		(void)snprintf(why, sizeof why, "HTTP status %d", o->refused);
 		sink_skip(o->sink, o->from, why);
-		o->from++;
+	} else if (got.rejected > 0) {
+		partly(o, &got);
 	} else {
-		if (got.rejected > 0)
-			partly(o, &got);
-		o->from = o->to;
+		skipped(o->sink);
 	}
-	go_on(o);
 }
 
 static void refused(struct otlp *o, const struct http_answer *a)
@@ -233,4 +240,4 @@ static void free_otlp(struct sink *s)
 	s->impl = NULL;
 }
 
-const struct sink_ops sink_otlp = {open_otlp, send_batch, stop, NULL, free_otlp};
+const struct sink_ops sink_otlp = {open_otlp, send_batch, skipped, stop, NULL, free_otlp};

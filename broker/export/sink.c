@@ -60,10 +60,9 @@ void sink_well(struct sink *s)
 
 json_t *sink_report(const struct sink *s)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "name", s->config.name, "kind",
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "name", s->config.name, "kind",
 	    export_kind_name(s->config.kind), "state", *s->reason ? "failing" : "ok", "reason",
-	    s->reason, "sent", (json_int_t)s->sent, "skipped", (json_int_t)s->skipped, "since_s",
-	    (json_int_t)s->since_s);
+	    s->reason, "sent", (json_int_t)s->sent, "since_s", (json_int_t)s->since_s);
 }
 
 /* ---- batches ---- */
@@ -74,6 +73,7 @@ static void batch_drop(struct sink *s)
 		ocsf_done(&s->batch.events[i]);
 	free(s->batch.events);
 	s->batch = (struct sink_batch){0};
+	s->passed_over = 0;
 }
 
 static int batch_begin(struct sink *s, size_t feed, size_t max)
@@ -178,6 +178,8 @@ static void on_refused(struct sink *s, int r, const struct msg *m)
 		s->state = SINK_IDLE;
 		return;
 	}
+	if (r == -EREMOTEIO) /* perhaps the cursor has been moved: it is asked for again */
+		s->feeds[s->batch_feed].open = false;
 	sink_failed(s, 0, r == -EREMOTEIO ? msg_str(m, "reason") : strerror(-r));
 }
 
@@ -354,7 +356,7 @@ void sink_taken(struct sink *s)
 		f->checkpoint = last->number;
 	else
 		f->seq = last->number;
-	s->sent += s->batch.n;
+	s->sent += s->batch.n - s->passed_over;
 	s->marks[(s->mark_first + s->nmarks++) % SINK_MARKS_MAX] =
 	    (struct sink_mark){s->batch_feed, f->seq, f->checkpoint};
 	batch_drop(s);
@@ -403,30 +405,47 @@ void sink_failed(struct sink *s, int64_t after_s, const char *why)
 	    s->retry, after_s > 0 ? after_s * NSEC_PER_SEC : exporter_backoff_ns(s->failures));
 }
 
+static void on_skipped(int r, const struct msg *m, void *arg)
+{
+	struct sink *s = arg;
+	struct sink_feed *f = &s->feeds[s->batch_feed];
+
+	if (r < 0) {
+		on_refused(s, r, m);
+		return;
+	}
+	f->done_seq++;
+	s->passed_over++;
+	s->ops->skipped(s);
+}
+
 void sink_skip(struct sink *s, size_t i, const char *why)
 {
 	struct sink_feed *f = &s->feeds[s->batch_feed];
 	const struct ocsf_event *ev = &s->batch.events[i];
 	char reason[512];
+	int r;
 
-	str_escape(reason, sizeof reason - 1, why, strlen(why));
+	str_escape(reason, sizeof reason, why, strlen(why));
 	log_warn("export %s: %s %llu of %s is passed over: %s", s->config.name,
 	    ev->checkpoint ? "checkpoint" : "record", (unsigned long long)ev->number, s->batch.log,
 	    reason);
 	if (ev->checkpoint) {
 		f->done_checkpoint = ev->number;
-	} else {
-		if (ev->number > f->done_seq + 1) {
-			f->done_seq = ev->number - 1;
-			done(s, s->batch_feed);
-		}
-		f->done_seq = ev->number;
-		(void)pull_tell(s->x->pull, "export.skip",
-		    json_pack("{s:s, s:s, s:I, s:s}", "sink", s->config.name, "log", s->batch.log,
-		        "seq", (json_int_t)ev->number, "reason", reason));
+		s->passed_over++;
+		s->ops->skipped(s);
+		return;
 	}
-	s->skipped++;
-	exporter_changed(s->x);
+	if (ev->number > f->done_seq + 1) {
+		f->done_seq = ev->number - 1;
+		done(s, s->batch_feed);
+	}
+	r = pull_ask(s->x->pull, "export.skip",
+	    json_pack("{s:s, s:s, s:I, s:s}", "sink", s->config.name, "log", s->batch.log, "seq",
+	        (json_int_t)ev->number, "reason", reason),
+	    on_skipped, s);
+	if (r < 0)
+		sink_failed(s, 0, strerror(-r));
 }
 
 static void on_retry(struct loop *l, void *arg)

@@ -42,6 +42,8 @@ struct sink_ops {
 	/* Begins to send; the batch stays until sink_taken() or sink_failed(), which may be
 	 * called from within. */
 	void (*send)(struct sink *s, const struct sink_batch *b);
+	/* What sink_skip() asked for is on record: goes on with the batch. */
+	void (*skipped)(struct sink *s);
 	/* Gives up what is under way, and what is taken but not for good. */
 	void (*stop)(struct sink *s);
 	void (*reopen)(struct sink *s); /* after a reload that left it as it was */
@@ -79,12 +81,12 @@ struct sink {
 	size_t nfeeds, turn;
 	struct sink_feed *feeds;
 	struct sink_batch batch;
-	size_t batch_feed;
+	size_t batch_feed, passed_over; /* passed_over: events of the batch */
 	struct sink_mark marks[SINK_MARKS_MAX];
 	size_t mark_first, nmarks;
 	struct loop_source *retry, *next;
 	unsigned failures;
-	uint64_t sent, skipped;
+	uint64_t sent;
 	int64_t since_s;
 	char reason[200]; /* "": all is well */
 };
@@ -107,7 +109,8 @@ void sink_settled(struct sink *s, size_t n); /* the oldest n batches that were t
 /* Everything that is not there for good is sent again, after a while: after_s, or a backoff that
  * grows if it is 0. */
 void sink_failed(struct sink *s, int64_t after_s, const char *why);
-/* The events before i are there for good, i itself never will be. */
+/* The events before i are there for good, i itself never will be. Once that is on record the way
+ * out is told by skipped(), or stopped if it cannot be recorded: then i is tried again later. */
 void sink_skip(struct sink *s, size_t i, const char *why);
 struct http_tls sink_tls(const struct sink *s);
 void sink_well(struct sink *s); /* what went wrong is over */

@@ -180,4 +180,4 @@ static void free_syslog(struct sink *s)
 	s->impl = NULL;
 }
 
-const struct sink_ops sink_syslog = {open_syslog, send_batch, stop, NULL, free_syslog};
+const struct sink_ops sink_syslog = {open_syslog, send_batch, NULL, stop, NULL, free_syslog};

@@ -206,9 +206,11 @@ class Rig:
         old = self.cursor(o["sink"], o["log"])
         assert o["seq"] == old[0] + 1, (old, o)
         self.sink_cursors[o["sink"], o["log"]] = [o["seq"], old[1]]
+        return self.export_open(o)
 
     def export_state(self, o):
         for s in o["sinks"]:
+            assert set(s) == {"name", "kind", "state", "reason", "sent", "since_s"} and len(s["reason"]) <= 200, s
             self.states[s["name"]] = s
             self.history.append((s["name"], s["state"], s["reason"]))
 
