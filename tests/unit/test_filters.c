@@ -1,5 +1,8 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -71,11 +74,56 @@ static void a_witness_dials_nobody_and_starts_nothing(void **state)
 	child_run(only_its_files);
 }
 
+static void *nothing(void *arg)
+{
+	return arg;
+}
+
+static int only_dials(void)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	socklen_t len = sizeof a;
+	pthread_t thread;
+	int abi, s, server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	CHECK(bind(server, (struct sockaddr *)&a, sizeof a) == 0 && listen(server, 1) == 0);
+	CHECK(getsockname(server, (struct sockaddr *)&a, &len) == 0);
+	CHECK(confine_basics() == 0);
+	abi = confine_landlock_abi();
+	if (abi >= 0)
+		CHECK(confine_landlock_dial(NULL, 0, &abi) == 0);
+	CHECK(confine_seccomp(filter_export, ARRAY_LEN(filter_export)) == 0);
+	s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK(s >= 0 && connect(s, (struct sockaddr *)&a, sizeof a) == 0);
+	CHECK(pthread_create(&thread, NULL, nothing, NULL) == 0); /* names are resolved in one */
+	CHECK(pthread_join(thread, NULL) == 0);
+	s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	a.sin_port = 0;
+	if (abi >= 4)
+		CHECK(bind(s, (struct sockaddr *)&a, sizeof a) < 0 && errno == EACCES);
+	CHECK(listen(s, 1) < 0 && errno == EPERM);
+	CHECK(accept(server, NULL, NULL) < 0 && errno == EPERM);
+	CHECK(socket(AF_INET, SOCK_RAW, IPPROTO_RAW) < 0 && errno == EPERM);
+	CHECK(socket(AF_PACKET, SOCK_RAW, 0) < 0 && errno == EAFNOSUPPORT);
+	CHECK(fork() < 0 && errno == EPERM);
+	CHECK(kill(getppid(), 0) < 0 && errno == EPERM);
+	if (abi >= 0)
+		CHECK(open("/etc/passwd", O_RDONLY | O_CLOEXEC) < 0 && errno == EACCES);
+	return 0;
+}
+
+static void the_exporter_dials_and_does_nothing_else(void **state)
+{
+	(void)state;
+	child_run(only_dials);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_core_may_ask_what_init_has_not_read),
 	    cmocka_unit_test(a_worker_makes_no_socket_and_signals_nobody),
+	    cmocka_unit_test(the_exporter_dials_and_does_nothing_else),
 	    cmocka_unit_test(a_witness_dials_nobody_and_starts_nothing),
 	};
 
