@@ -39,7 +39,8 @@ struct record_ops {
 	/* 0, or -ETIME when the clock has stepped back behind the newest record by more than is
 	 * tolerated. */
 	int (*clock_ok)(struct record_log *l, struct err *e);
-	int (*clock_accept)(struct record_log *l); /* the operator says so; recorded */
+	/* The operator says so; recorded. -ERANGE: it is before 1970. */
+	int (*clock_accept)(struct record_log *l);
 	/* Wall time that never runs behind the newest record:
 	 * for every judgement about validity. */
 	int64_t (*now_ns)(struct record_log *l);

@@ -281,6 +281,8 @@ static int log_clock_accept(struct record_log *log)
 	char newest[32];
 	int r = 0;
 
+	if (wall < 0) /* a head holds no such time */
+		return -ERANGE;
 	clock_format(newest, sizeof newest, s->time_ns);
 	for (struct record_log_state *l = s->logs; l && r == 0; l = l->next)
 		if (l->number == LOG_HOST_NUMBER || l->head.time_ns > wall || l->first)

@@ -188,10 +188,13 @@ static int on_reload(struct peer *p, struct msg *m, struct err *e)
 
 static int on_clock(struct peer *p, struct msg *m, struct err *e)
 {
+	int r;
+
 	(void)e;
 	ctl_record(p, m);
-	if (p->core->log->ops->clock_accept(p->core->log) < 0) {
-		ctl_error(p, m->id, CTL_FAILED, "the log cannot be written");
+	if ((r = p->core->log->ops->clock_accept(p->core->log)) < 0) {
+		ctl_error(p, m->id, CTL_FAILED,
+		    r == -ERANGE ? "the clock is before 1970" : "the log cannot be written");
 		return 0;
 	}
 	p->core->clock_bad = false;

@@ -67,5 +67,16 @@ def an_operators_word_opens_it_again_and_is_recorded(p):
     assert r.code == 0, r
 
 
+@rule
+def a_clock_that_was_in_2100_is_left_again_by_an_operators_word(p):
+    step_back(p, 4102444800 - int(time.time()))
+    assert p.ssh("echo in").code in (254, 255)
+    assert p.postern("clock", "ack").code == 0
+    assert p.ssh("echo in").out == b"in\n"
+    assert [x for x in p.records() if x["time"].startswith("2100-01-01T")]
+    r = p.postern("audit", "verify", "--chain")
+    assert r.code == 0, r
+
+
 if __name__ == "__main__":
     main(Postern)

@@ -365,6 +365,24 @@ def descriptors_of_the_agent_are_never_sockets(p):
 
 
 @rule
+def nobody_but_the_core_holds_the_store(p):
+    s = p.ssh_open("sleep 5 & echo up; cat")
+    try:
+        assert s.stdout.readline() == b"up\n"
+        for again in range(2):  # before and after the core opened it anew
+            core = p.daemon("core")
+            holds = {pid for pid in p.pids() | p.sandbox_pids()
+                     if any(v.endswith((".mdb", "/data.new")) for v in proc.fds(pid).values())}
+            assert len(p.sandbox_pids()) >= 3 and holds == {core}, (core, holds)
+            if not again:
+                proc.kill(core)
+                until("a new core", lambda: [x for x in p.daemons("core") if x != core], 10)
+                until("service again", lambda: p.ssh("echo back").out == b"back\n", 10)
+    finally:
+        close_all(s)
+
+
+@rule
 def usual_tools_work_without_complaint(p):
     r = p.ssh("set -e; git init -q r; cd r; echo a >a; git add a; git -c user.name=x -c user.email=x@y commit -qm a; git log --oneline | wc -l; "
               "python3 -c 'import ssl, json, sqlite3, subprocess; print(subprocess.check_output([\"echo\", \"py\"]).decode().strip())'; "
