@@ -28,7 +28,7 @@ struct writer {
 	int error; /* of the newest refusal */
 };
 
-#define WRITER_MAP (UINT64_C(64) << 20)
+#define WRITER_MAP (UINT64_C(256) << 20)
 
 /* The caller sets on_ack and arg afterwards. */
 int writer_open(struct writer *w, int dirfd, struct err *e);
