@@ -4,14 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/audit/private.h"
 #include "broker/export/pull.h"
+#include "broker/export/sink_internal.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/msg.h"
 #include "lib/str.h"
-#include "lib/util.h"
 
 #define NOTES_EVERY 4096 /* records of a backlog between two questions for checkpoints */
 
@@ -20,11 +19,6 @@ static const struct sink_ops *const ways[] = {
     [EXPORT_OTLP] = &sink_otlp,
     [EXPORT_JSONL] = &sink_jsonl,
 };
-
-static size_t line_max(const struct sink *s)
-{
-	return s->config.kind == EXPORT_JSONL ? 4 * OCSF_LINE_MAX : OCSF_LINE_MAX;
-}
 
 static struct export_log *log_of(const struct sink *s, size_t feed)
 {
@@ -63,99 +57,6 @@ json_t *sink_report(const struct sink *s)
 	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "name", s->config.name, "kind",
 	    export_kind_name(s->config.kind), "state", *s->reason ? "failing" : "ok", "reason",
 	    s->reason, "sent", (json_int_t)s->sent, "since_s", (json_int_t)s->since_s);
-}
-
-/* ---- batches ---- */
-
-static void batch_drop(struct sink *s)
-{
-	for (size_t i = 0; i < s->batch.n; i++)
-		ocsf_done(&s->batch.events[i]);
-	free(s->batch.events);
-	s->batch = (struct sink_batch){0};
-	s->passed_over = 0;
-}
-
-static int batch_begin(struct sink *s, size_t feed, size_t max)
-{
-	batch_drop(s);
-	s->batch.events = calloc(max > 0 ? max : 1, sizeof *s->batch.events);
-	s->batch.origin = log_of(s, feed)->origin;
-	s->batch.log = log_of(s, feed)->name;
-	s->batch_feed = feed;
-	return s->batch.events ? 0 : -ENOMEM;
-}
-
-/* What private entries open: commitment -> value. NULL where the sink may not have them. */
-static json_t *personal_of(const struct sink *s, const struct msg *m)
-{
-	json_t *list = msg_obj(m, "private"), *o;
-	cleanup_buf struct buf b;
-
-	buf_init(&b, PRIVATE_SALT_LEN + PRIVATE_VALUE_MAX);
-	if (!s->config.personal || !list || !(o = json_object()))
-		return NULL;
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		char text[PRIVATE_TEXT_LEN + 1];
-
-		buf_reset(&b);
-		if (msg_json_decode(json_array_get(list, i), &b) == 0 &&
-		    private_opens(b.data, b.len, text) == 0)
-			(void)json_object_set_new(o, text,
-			    json_stringn(
-			        (const char *)b.data + PRIVATE_SALT_LEN, b.len - PRIVATE_SALT_LEN));
-	}
-	return o;
-}
-
-static int batch_records(struct sink *s, size_t feed, const struct msg *m)
-{
-	json_t *list = msg_obj(m, "records");
-	uint64_t from = (uint64_t)msg_int(m, "from", 0);
-	json_auto_t *personal = personal_of(s, m);
-	const struct ocsf_from of = {
-	    log_of(s, feed)->origin, log_of(s, feed)->name, personal, line_max(s), clock_wall_ns()};
-	cleanup_buf struct buf b;
-	int r = batch_begin(s, feed, json_array_size(list));
-
-	buf_init(&b, MSG_MAX);
-	for (size_t i = 0; i < json_array_size(list) && r == 0; i++) {
-		buf_reset(&b);
-		if ((r = msg_json_decode(json_array_get(list, i), &b)) == 0 &&
-		    (r = ocsf_record(&of, from + i, b.data, b.len, &s->batch.events[s->batch.n])) ==
-		        0)
-			s->batch.n++;
-	}
-	return r;
-}
-
-/* Those that cover no record which is still to come. */
-static int batch_checkpoints(struct sink *s, size_t feed, const struct msg *m)
-{
-	json_t *list = msg_obj(m, "notes");
-	const struct ocsf_from of = {
-	    log_of(s, feed)->origin, log_of(s, feed)->name, NULL, line_max(s), clock_wall_ns()};
-	cleanup_buf struct buf b;
-	int r = batch_begin(s, feed, json_array_size(list));
-
-	buf_init(&b, MSG_MAX);
-	for (size_t i = 0; i < json_array_size(list) && r == 0; i++) {
-		uint64_t size;
-		const void *note;
-		size_t len;
-
-		buf_reset(&b);
-		if ((r = msg_json_decode(json_array_get(list, i), &b)) < 0 ||
-		    (r = pull_note(b.data, b.len, &size, &note, &len)) < 0 ||
-		    size > s->feeds[feed].seq)
-			break;
-		if (size <= s->feeds[feed].checkpoint)
-			continue;
-		r = ocsf_checkpoint(&of, size, note, len, &s->batch.events[s->batch.n]);
-		if (r == 0)
-			s->batch.n++;
-	}
-	return r;
 }
 
 static void batch_send(struct sink *s)
@@ -205,7 +106,7 @@ static void on_batch(int r, const struct msg *m, void *arg)
 	struct sink_feed *f = &s->feeds[s->batch_feed];
 
 	if (r == 0)
-		r = batch_records(s, s->batch_feed, m);
+		r = sink_batch_records(s, s->batch_feed, m);
 	if (r < 0) {
 		on_refused(s, r, m);
 		return;
@@ -228,7 +129,7 @@ static void on_notes(int r, const struct msg *m, void *arg)
 	struct sink_feed *f = &s->feeds[s->batch_feed];
 
 	if (r == 0)
-		r = batch_checkpoints(s, s->batch_feed, m);
+		r = sink_batch_checkpoints(s, s->batch_feed, m);
 	if (r < 0) {
 		on_refused(s, r, m);
 		return;
@@ -359,7 +260,7 @@ void sink_taken(struct sink *s)
 	s->sent += s->batch.n - s->passed_over;
 	s->marks[(s->mark_first + s->nmarks++) % SINK_MARKS_MAX] =
 	    (struct sink_mark){s->batch_feed, f->seq, f->checkpoint};
-	batch_drop(s);
+	sink_batch_drop(s);
 	again(s);
 }
 
@@ -386,7 +287,7 @@ void sink_settled(struct sink *s, size_t n)
 static void rewind_feeds(struct sink *s)
 {
 	s->ops->stop(s);
-	batch_drop(s);
+	sink_batch_drop(s);
 	s->nmarks = 0;
 	for (size_t i = 0; i < s->nfeeds; i++) {
 		s->feeds[i].seq = s->feeds[i].done_seq;
@@ -468,76 +369,6 @@ void sink_linked(struct sink *s)
 
 /* ---- a sink ---- */
 
-static int read_file(
-    const struct exporter *x, const char *path, bool secret, struct buf *b, struct err *e)
-{
-	cleanup_close int fd = -1;
-	uint8_t bytes[4096];
-	ssize_t n;
-
-	if (*path == '\0')
-		return 0;
-	fd = export_config_open(x->config_dir, path, secret, e);
-	if (fd < 0)
-		return fd;
-	while ((n = read(fd, bytes, sizeof bytes)) > 0)
-		buf_put(b, bytes, (size_t)n);
-	explicit_bzero(bytes, sizeof bytes);
-	if (n < 0)
-		return err_set(e, -errno, "%s: %m", path);
-	return buf_status(b) < 0 ? err_set(e, -EFBIG, "%s: is too long", path) : 0;
-}
-
-static int read_files(
-    struct sink *s, const struct exporter *x, const struct export_sink *c, struct err *e)
-{
-	int r;
-
-	buf_init(&s->ca, 4 * SINK_FILE_MAX); /* bundles are long */
-	buf_init(&s->cert, SINK_FILE_MAX);
-	buf_init(&s->key, SINK_FILE_MAX);
-	buf_init(&s->headers, SINK_FILE_MAX);
-	if ((r = read_file(x, c->ca, false, &s->ca, e)) < 0 ||
-	    (r = read_file(x, c->cert, false, &s->cert, e)) < 0 ||
-	    (r = read_file(x, c->key, true, &s->key, e)) < 0 ||
-	    (r = read_file(x, c->headers, true, &s->headers, e)) < 0)
-		return err_wrap(e, r, "export %s", c->name);
-	return 0;
-}
-
-static void drop_files(struct sink *s)
-{
-	buf_done(&s->ca);
-	buf_done(&s->cert);
-	buf_done(&s->key);
-	buf_done(&s->headers);
-}
-
-static bool same_bytes(const struct buf *a, const struct buf *b)
-{
-	return a->len == b->len && (a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
-}
-
-bool sink_same(const struct sink *s, const struct export_sink *config)
-{
-	struct sink now = {.x = s->x};
-	bool same;
-
-	if (memcmp(&s->config, config, sizeof *config) != 0)
-		return false;
-	same = read_files(&now, s->x, config, NULL) == 0 && same_bytes(&s->ca, &now.ca) &&
-	       same_bytes(&s->cert, &now.cert) && same_bytes(&s->key, &now.key) &&
-	       same_bytes(&s->headers, &now.headers);
-	drop_files(&now);
-	return same;
-}
-
-struct http_tls sink_tls(const struct sink *s)
-{
-	return (struct http_tls){
-	    s->ca.data, s->cert.data, s->key.data, s->ca.len, s->cert.len, s->key.len};
-}
-
 int sink_new(struct exporter *x, const struct export_sink *config, struct sink **ret, struct err *e)
 {
 	struct sink *s = calloc(1, sizeof *s);
@@ -551,7 +382,7 @@ int sink_new(struct exporter *x, const struct export_sink *config, struct sink *
 	s->since_s = clock_wall_ns() / NSEC_PER_SEC;
 	s->retry = loop_timer(x->loop, -1, on_retry, s);
 	s->next = loop_timer(x->loop, -1, go_on, s);
-	r = read_files(s, x, config, e);
+	r = sink_files_read(s, x, config, e);
 	if (r == 0 && (!s->retry || !s->next))
 		r = err_set(e, -ENOMEM, "no memory for a sink");
 	if (r == 0)
@@ -572,10 +403,10 @@ void sink_free(struct sink *s)
 	pull_forget(s->x->pull, s);
 	if (s->impl)
 		s->ops->free(s);
-	batch_drop(s);
+	sink_batch_drop(s);
 	loop_remove(s->retry);
 	loop_remove(s->next);
-	drop_files(s);
+	sink_files_drop(s);
 	free(s->feeds);
 	free(s);
 }
