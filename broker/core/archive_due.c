@@ -104,12 +104,12 @@ static uint64_t bounded(struct archive *a, const struct export_config *c, const 
 		return to;
 	if (most == 0)
 		most = 1;
-	if ((at = newest(a, c, l, g->to + most, !full)) > g->to)
+	if ((at = newest(a, c, l, g->to + most, !full)) > g->to + most / 2)
 		return at;
-	/* the first one behind */
+	/* else the first one behind */
 	if ((full || c->quorum == 0) &&
-	    logs_checkpoint_walk(a->env.store, l->number, g->to + 1, 1, on_first, &at) >= 0 &&
-	    at > g->to)
+	    logs_checkpoint_walk(a->env.store, l->number, g->to + most, 1, on_first, &at) >= 0 &&
+	    at >= g->to + most)
 		return at;
 	return to;
 }

@@ -159,6 +159,10 @@ static int seg_record(void *arg, uint64_t seq, const void *data, size_t len)
 {
 	struct audit_joined *j = arg;
 
+	/* in a damaged file numbers may be anything, even what would end this */
+	if (seq != j->next || seq > j->segment->to)
+		return -EBADMSG;
+	j->next++;
 	if (seq > j->upto)
 		return 1;
 	if (seq <= j->last)
@@ -171,8 +175,8 @@ static int seg_checkpoint(void *arg, uint64_t size, const void *note, size_t len
 {
 	struct audit_joined *j = arg;
 
-	if (size > j->upto)
-		return 1;
+	if (size + 1 != j->next)
+		return -EBADMSG;
 	return size < j->last ? 0 : j->to->checkpoint(j->to_arg, size, note, len);
 }
 
@@ -200,6 +204,7 @@ static int feed_segment(struct audit_joined *j, size_t i)
 
 	if (!f)
 		return -errno;
+	j->next = j->segment->from;
 	r = export_read_file(f, &segment_sink, j, &complete, &e);
 	(void)fclose(f);
 	if (r == 1) /* the edge lies in it */
@@ -225,9 +230,9 @@ static int join_edge(
 		    j->segment->to > j->last)
 			r = feed_segment(j, i);
 	}
-	if (r != 0)
-		return r;
-	return j->to->edge ? j->to->edge(j->to_arg, seq, leaf, tree) : -EBADMSG;
+	if (r != 0 || j->to->edge)
+		return r != 0 ? r : j->to->edge(j->to_arg, seq, leaf, tree);
+	return j->last == seq ? 0 : -EBADMSG;
 }
 
 /* ---- the rest is handed on ---- */

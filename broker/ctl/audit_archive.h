@@ -38,6 +38,7 @@ struct audit_joined {
 	void *to_arg;
 	/* of the segment that is read */
 	const struct segment *segment;
+	uint64_t next;       /* the record that has to come */
 	uint64_t last, upto; /* the newest record handed on; the edge */
 };
 void audit_archive_join(struct audit_joined *j, const struct audit_archive *a, const char *log,

@@ -8,6 +8,7 @@
 #include "broker/audit/log_prove.h"
 #include "broker/audit/logs.h"
 #include "broker/audit/proof.h"
+#include "broker/audit/prune.h"
 #include "broker/audit/record.h"
 #include "broker/ctl/audit_log.h"
 #include "broker/ctl/audit_origin.h"
@@ -28,6 +29,7 @@ struct whole {
 	uint64_t size; /* of the newest checkpoint */
 	struct buf note, record;
 	bool holes;
+	bool archived; /* the first ones are elsewhere */
 };
 
 static int no_head(void *arg, const char *log, uint64_t records)
@@ -81,11 +83,26 @@ static int take_checkpoint(void *arg, uint64_t size, const void *note, size_t le
 	return buf_status(&w->note);
 }
 
+/* The archive is not here, or not all of it: then there are not all leaves. */
+static int take_edge(
+    void *arg, uint64_t seq, const uint8_t leaf[DIGEST_LEN], const struct merkle *tree)
+{
+	struct whole *w = arg;
+
+	(void)leaf;
+	(void)tree;
+	w->archived = seq > w->n;
+	return 0;
+}
+
 static const struct log_sink whole_sink = {.head = no_head,
     .host_epoch = no_note,
     .epoch = no_note,
     .record = take_record,
+    .edge = take_edge,
     .checkpoint = take_checkpoint};
+
+static const char archived[] = "this needs records that are in the archive: --archive DIR";
 
 /* The whole log is read and hashed: from a bundle, or a Postern that runs. */
 static int prove_from_all(struct audit_log *l, const char *log, enum proof_kind kind,
@@ -97,6 +114,8 @@ static int prove_from_all(struct audit_log *l, const char *log, enum proof_kind 
 
 	if (code != EXIT_OK)
 		return code;
+	if (w->archived)
+		return ctl_fail(EXIT_ARCHIVED, "%s", archived);
 	if (w->size == 0)
 		return ctl_fail(EXIT_UNSEALED, "nothing of this log is sealed");
 	if (w->holes || w->n < w->size)
@@ -106,6 +125,16 @@ static int prove_from_all(struct audit_log *l, const char *log, enum proof_kind 
 	ret->checkpoint = (const char *)w->note.data;
 	ret->checkpoint_len = w->note.len;
 	return EXIT_OK;
+}
+
+/* Whether this record has left the store. */
+static bool below_edge(struct store *s, const char *log, uint64_t number)
+{
+	struct log_info info = {.number = LOG_HOST_NUMBER};
+	struct log_edge g;
+
+	return (strcmp(log, LOG_HOST) == 0 || logs_find(s, log, &info) == 0) &&
+	       log_edge_get(s, info.number, &g, NULL) == 0 && number <= g.seq;
 }
 
 static int prove_from_store(struct store *s, const char *log, enum proof_kind kind, uint64_t number,
@@ -123,6 +152,8 @@ static int prove_from_store(struct store *s, const char *log, enum proof_kind ki
 		if (r < 0)
 			(void)err_set(&e, r, "the record is missing");
 	}
+	if (r == -ENOENT && below_edge(s, log, number))
+		return ctl_fail(EXIT_ARCHIVED, "%s", archived);
 	return r == 0                         ? EXIT_OK
 	       : r == -ENOENT || r == -ERANGE ? ctl_fail(EXIT_NOT_FOUND, "%s", err_text(&e))
 	                                      : ctl_fail(EXIT_UNREADABLE, "%s", err_text(&e));
@@ -136,6 +167,7 @@ static int prove(
 	cleanup_close int record_fd = -1;
 	cleanup_close int out_fd = -1;
 	cleanup_buf struct buf text;
+	struct store *store;
 	struct proof p;
 	int code;
 
@@ -144,8 +176,11 @@ static int prove(
 	    (code = audit_create(out, &out_fd)) != EXIT_OK ||
 	    (code = audit_log_open(c, &l)) != EXIT_OK)
 		return code;
-	code = audit_log_store(l) ? prove_from_store(audit_log_store(l), log, kind, number, w, &p)
-	                          : prove_from_all(l, log, kind, number, w, &p);
+	store = audit_log_store(l);
+	if (store && audit_log_archived(l, log) && below_edge(store, log, number))
+		store = NULL;
+	code = store ? prove_from_store(store, log, kind, number, w, &p)
+	             : prove_from_all(l, log, kind, number, w, &p);
 	if (code != EXIT_OK)
 		return code;
 	proof_format(&p, &text);
