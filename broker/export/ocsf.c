@@ -19,6 +19,7 @@
 #define CLASS_FINDING  2004
 #define CLASS_CATEGORY 1000
 #define UID_MAX        512
+#define YEAR_MAX       2261 /* the last whole one that nanoseconds in 64 bits hold */
 
 enum { STATUS_SUCCESS = 1, STATUS_FAILURE = 2 };
 
@@ -47,6 +48,8 @@ int ocsf_time(const char *text, int64_t *ret)
 			n[at] = n[at] * 10 + (text[i] - '0');
 		}
 	}
+	if (n[0] < 1970 || n[0] > YEAR_MAX)
+		return -EINVAL;
 	tm.tm_year = n[0] - 1900;
 	tm.tm_mon = n[1] - 1;
 	tm.tm_mday = n[2];

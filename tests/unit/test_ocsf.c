@@ -153,6 +153,7 @@ static void writes_no_line_longer_than_the_sink_takes(void **state)
 static void reads_the_time_strictly(void **state)
 {
 	static const char *const bad[] = {"", "2026-11-23T15:38:48Z", "2026-11-23 15:38:48.123456Z",
+	    "2262-01-01T00:00:00.000000Z", "1969-12-31T23:59:59.999999Z",
 	    "2026-11-23T15:38:48.12345xZ", "2026-11-23T15:38:48.123456Zz"};
 	int64_t t = 5;
 
