@@ -380,9 +380,16 @@ int tree_range(struct store *s, uint32_t log, uint64_t size, struct merkle *ret,
 	struct merkle m = {.size = size};
 	uint64_t end = size;
 	struct tiles t = {0};
+	struct log_edge g;
 	hash leaf = {0};
 	int r = start(&t, s, log, size, e);
 
+	/* where the log begins its last leaf is gone, and this is what is left of it */
+	if (r == 0 && size > 0 && (r = log_edge_get(s, log, &g, e)) == 0 && g.seq == size) {
+		*ret = g.tree;
+		memcpy(ret_leaf, g.leaf, DIGEST_LEN);
+		return 0;
+	}
 	for (unsigned height = 0; r == 0 && height < MERKLE_LEVELS; height++)
 		if (size >> height & 1) {
 			end -= UINT64_C(1) << height;

@@ -247,14 +247,9 @@ static int on_log(const struct log_info *l, void *arg)
 
 static void list(struct archive *a)
 {
-	static const struct log_info host = {.number = LOG_HOST_NUMBER, .name = LOG_HOST};
-
 	a->nlogs = 0;
-	if (logs_list(a->env.store, on_log, a) < 0 || a->nlogs == 0 ||
-	    a->logs[0].number != LOG_HOST_NUMBER) {
-		a->logs[0] = host;
-		a->nlogs = 1;
-	}
+	if (logs_list(a->env.store, on_log, a) < 0)
+		a->nlogs = 0;
 }
 
 /* One thing at a time: what may leave first, then what is due, the logs in turn. */

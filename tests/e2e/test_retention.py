@@ -177,6 +177,7 @@ def killed(p, role):
             try:
                 p.flood(50)
                 acked[0] += 50
+                time.sleep(0.03)
             except OSError:
                 time.sleep(0.05)
     before = p.segments()[-1]["to"]

@@ -176,6 +176,23 @@ static void holds(struct fix *f, uint64_t edge)
 		assert_int_equal(tree_consistency(f->store, LOG, size, h.seq, proof, &n, &e), 0);
 		assert_int_equal(merkle_verify_consistency(size, old, h.seq, root, proof, n), 0);
 	}
+	/* and the next segment can begin anywhere */
+	for (uint64_t size = edge ? edge : 1; size <= h.seq; size += size == edge ? 1 : 89) {
+		struct merkle m;
+
+		if (tree_range(f->store, LOG, size, &m, leaf, &e) < 0)
+			fail_msg("%s", err_text(&e));
+		assert_int_equal(m.size, size);
+		merkle_root(&m, root);
+		assert_int_equal(tree_root(f->store, LOG, size, old, &e), 0);
+		assert_memory_equal(root, old, DIGEST_LEN);
+		if (size == edge)
+			assert_memory_equal(leaf, g.leaf, DIGEST_LEN);
+		else
+			leaf_of(f, size, root);
+		if (size != edge)
+			assert_memory_equal(leaf, root, DIGEST_LEN);
+	}
 	if (verify_store(f->store, &v, &e) < 0)
 		fail_msg("%s", err_text(&e));
 }
