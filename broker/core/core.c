@@ -158,6 +158,7 @@ static void on_minute(struct loop *l, void *arg)
 	if (c->store) {
 		(void)store_reader_check(c->store);
 		ctl_sessions_prune(c);
+		space_look(c);
 	}
 	lease_expire(c);
 	(void)core_clock_ok(c, why, sizeof why);

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "broker/audit/record.h"
+#include "broker/core/space.h"
 
 struct archive;
 struct config;
@@ -95,6 +96,7 @@ struct core {
 	struct core_listener listeners[CORE_LISTENERS];
 
 	struct loop_source *reap, *minute;
+	struct space space; /* how full map and disk were, when last looked at */
 	json_t *host; /* what spawn can enforce; NULL: not told yet */
 	uint64_t serial;
 	int64_t rude_ns;       /* peer_rude(): since when */

@@ -7,7 +7,7 @@
  *   {"version", "boot", "uptime_s",
  *    "processes": [{"role","pid","uid","started_boot_ns","restarts"}],     as status.tell
  *    "host": {...},                                                         as probe.answer
- *    "disk": {"map_size","map_used","disk_size","disk_free"},
+ *    "disk": {"map_size","map_used","disk_size","disk_free","warnings"},
  *    "log": {"size","newest": time, "clock": "good" | "behind by N s"},
  *    "seal": null | {"origin","epoch","state": "good" or why not,"accepted": a rollback, by an
  * operator, "logs": [{"log","size","sealed","state","epoch","sealed_s": seconds ago}],"more"},

@@ -54,9 +54,9 @@ static json_t *disk(const struct core *c)
 
 	if (!c->store || store_usage(c->store, &u) < 0)
 		return json_null();
-	return json_pack("{s:I, s:I, s:I, s:I}", "map_size", (json_int_t)u.map_size, "map_used",
-	    (json_int_t)u.map_used, "disk_size", (json_int_t)u.disk_size, "disk_free",
-	    (json_int_t)u.disk_free);
+	return json_pack("{s:I, s:I, s:I, s:I, s:o}", "map_size", (json_int_t)u.map_size,
+	    "map_used", (json_int_t)u.map_used, "disk_size", (json_int_t)u.disk_size, "disk_free",
+	    (json_int_t)u.disk_free, "warnings", space_warnings(&u));
 }
 
 static json_t *log_state(struct core *c)

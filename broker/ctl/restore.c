@@ -40,7 +40,7 @@ struct run {
 	struct state_dir s;
 	int fd;
 	struct tar_index *index;
-	char stamp[24], staged[64];
+	char stamp[48], staged[64];
 	int dir; /* the staged one */
 	uid_t uid;
 };
@@ -384,14 +384,17 @@ static int restore(struct run *r)
 int ctl_restore(struct ctl *c)
 {
 	struct run r = {.c = c, .s = STATE_DIR_INIT, .fd = -1, .dir = -1};
-	time_t now = time(NULL);
+	char second[24];
+	struct timespec now;
 	struct tm tm;
 	int code;
 
 	if (!ctl_opt(c, "keys") != !ctl_opt(c, "passphrase-file"))
 		return ctl_fail(EXIT_USAGE, "--keys and --passphrase-file go together");
-	if (!gmtime_r(&now, &tm) || strftime(r.stamp, sizeof r.stamp, "%Y%m%dT%H%M%SZ", &tm) == 0)
+	if (clock_gettime(CLOCK_REALTIME, &now) < 0 || !gmtime_r(&now.tv_sec, &tm) ||
+	    strftime(second, sizeof second, "%Y%m%dT%H%M%S", &tm) == 0)
 		return ctl_fail(EXIT_FAILED, "what time is it?");
+	(void)snprintf(r.stamp, sizeof r.stamp, "%s.%06ldZ", second, now.tv_nsec / 1000);
 	if (!(r.index = calloc(1, sizeof *r.index)))
 		return ctl_fail(EXIT_FAILED, "no memory");
 	if ((code = state_dir_open(c, 1, &r.s)) == EXIT_OK)

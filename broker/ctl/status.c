@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <string.h>
 
 #include "broker/ctl/ctl.h"
 #include "broker/ctl/table.h"
@@ -62,6 +63,25 @@ static void object(const char *title, const json_t *o)
 	}
 }
 
+/* Before there is no room: broker/core/space.h. */
+static void space(const json_t *disk)
+{
+	char text[160];
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(json_object_get(disk, "warnings"), i, o)
+	{
+		const char *what = json_string_value(json_object_get(o, "what"));
+		bool map = what && strcmp(what, "map") == 0;
+
+		(void)snprintf(text, sizeof text, "%lld %% of the %s is used%s",
+		    (long long)number(o, "percent"), map ? "store's map" : "store's disk",
+		    map ? ": raise store.map_size, or archive" : "");
+		field_print(stdout, number(o, "level") >= 90 ? "ALARM" : "WARNING", text);
+	}
+}
+
 static void disk_and_log(const json_t *data)
 {
 	json_t *disk = json_object_get(data, "disk"), *log = json_object_get(data, "log");
@@ -75,6 +95,7 @@ static void disk_and_log(const json_t *data)
 	    size_text(a, sizeof a, number(disk, "map_used")),
 	    size_text(b, sizeof b, number(disk, "map_size")));
 	field_print(stdout, "store", text);
+	space(disk);
 	(void)snprintf(text, sizeof text, "%lld records, the newest at %s",
 	    (long long)number(log, "size"),
 	    json_text(log, "newest", newest, sizeof newest) ? newest : "-");
