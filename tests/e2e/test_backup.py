@@ -240,6 +240,9 @@ def a_bundle_holds_the_breaks_and_needs_them(p):
             f.write(c.dump())
         return p.postern("--json", "audit", "verify", "--file", f"{p.work}/changed", *p.k)
     assert judge(b).code == RESTORED
+    lost = tlog.check(b, p.k[1::2], restored=True)  # the other implementation says the same
+    told = [f for f in json.loads(judge(b).text)[0]["findings"] if f["word"] == "restored"]
+    assert lost and [(x[1], x[2]) for x in lost] == [(f["from"], f["to"]) for f in told], (lost, told)
     c = b.copy()
     c.breaks = []
     assert judge(c).code not in (0, 20, RESTORED), "a break was taken out"
@@ -249,6 +252,21 @@ def a_bundle_holds_the_breaks_and_needs_them(p):
     c = b.copy()
     c.breaks = [c.breaks[0].replace(b"/t/demo\n1\n", b"/t/demo\n2\n")]
     assert judge(c).code == SIGNATURE
+
+
+@rule
+def the_keys_can_be_written_where_verify_looks(p):
+    r = p.postern("audit", "keys", "--write")
+    assert r.code == 0 and r.text.strip() == f"{p.state}/etc/log.keys", r
+    assert p.postern("audit", "keys", "--write").code == 0  # the same once more
+    code, answer, r = verify(p)
+    assert code == RESTORED and not answer[0]["keys_told"] and answer[0]["keys"].endswith("/log.keys"), r
+    with open(f"{p.state}/etc/log.keys", "r+") as f:
+        text = f.read().replace("/epoch/0+", "/epoch/1+")
+        f.seek(0)
+        f.write(text)
+    assert p.postern("audit", "keys", "--write").code == SIGNATURE  # a key that is kept is not replaced
+    os.unlink(f"{p.state}/etc/log.keys")
 
 
 @rule

@@ -408,8 +408,9 @@ class Bundle:
         return b
 
 
-def check(b, keys, anchor=None):
-    """Raises unless every record is sealed: the definition, without any attempt to say what is wrong where."""
+def check(b, keys, anchor=None, restored=False):
+    """Raises unless every record is sealed: the definition, without any attempt to say what is wrong where. restored: a log
+    may have been set back where a note says so; answers [(number, from, to)] of what was lost."""
     known = [parse_vkey(k) for k in keys]
     first = next(k for n, t, k in known if n.endswith("/epoch/0"))
     host = next(n for n, t, k in known if n.endswith("/epoch/0"))[:-len("/epoch/0")]
@@ -422,38 +423,65 @@ def check(b, keys, anchor=None):
     for seq, body in b.bodies.items():
         named = json.loads(b.records[seq])["body"]
         assert named["body_digest"] == sha(body).hex() and named["body_bytes"] == len(body), "a body was changed"
+    epoch_keys = {0: first}
 
-    def turns(notes, name):
+    def cuts(notes, name):
+        out = []
+        for note in notes:
+            word, o, number, old, _, size, r, e, key, _, end = parse_note(note)[0].split("\n")
+            key_name, kind, key = parse_vkey(key)
+            assert word == "postern.log/break/v1" and o == name and end == "" and key_name == f"{host}/epoch/{e}"
+            assert signed_by(note, name, log_key) and signed_by(note, key_name, key)
+            assert epoch_keys.setdefault(int(e), key) == key, "two keys of one epoch"
+            assert int(size) < int(old) and (not out or out[-1][0] < int(number) and out[-1][2] <= int(size))
+            out.append((int(number), int(old), int(size), base64.b64decode(r), int(e)))
+        return out
+
+    def turns(notes, name, jumps):
+        expected = None if name != host else 1
         for note in notes:
             text, _ = parse_note(note)
             _, o, e, key, size, r, _ = text.split("\n")
+            e = int(e)
+            assert expected in (None, e) or e > expected and e - 1 in jumps, "epochs are missing"
             assert o == name and signed_by(note, name, log_key)
-            assert signed_by(note, f"{host}/epoch/{int(e) - 1}", epoch_keys[int(e) - 1])
-            yield int(e), parse_vkey(key)[2], int(size), base64.b64decode(r)
-    epoch_keys = [first]
-    host_turns = []
-    for e, key, size, r in turns(b.host_epochs, host):
-        assert e == len(epoch_keys)
-        epoch_keys.append(key)
-        host_turns.append((e, size, r))
-    own = host_turns if b.log == "host" else [(e, s, r) for e, k, s, r in turns(b.epochs, origin) if k == epoch_keys[e]]
-    for e, size, r in own:
-        assert root(leaves[:size]) == r and size <= n
+            assert signed_by(note, f"{host}/epoch/{e - 1}", epoch_keys[e - 1])
+            if name == host:
+                assert epoch_keys.setdefault(e, parse_vkey(key)[2]) == parse_vkey(key)[2]
+            assert parse_vkey(key)[2] == epoch_keys[e]
+            expected = e + 1
+            yield e, int(size), base64.b64decode(r)
+    host_cuts = cuts(b.host_breaks, host)
+    own_cuts = host_cuts if b.log == "host" else cuts(b.breaks, origin)
+    assert restored or not own_cuts, "it was set back"
+    host_turns = list(turns(b.host_epochs, host, {c[4] for c in host_cuts}))
+    own = host_turns if b.log == "host" else list(turns(b.epochs, origin, {c[4] for c in own_cuts}))
+    for size, r in [(t[1], t[2]) for t in own] + [(c[2], c[3]) for c in own_cuts]:
+        assert size <= n and root(leaves[:size]) == r
     begins = {e: s for e, s, r in own}
-    assert sorted(begins) == list(range(len(epoch_keys) - len(own), len(epoch_keys))), "epochs are missing"
+    for _, _, size, _, e in own_cuts:
+        if e > 0:
+            begins.setdefault(e, size)
+    newest = max(epoch_keys)
+    assert not begins or max(begins) == newest, "epochs are missing"
     sealed = 0
     for size, note in b.checkpoints:
         o, s, r = parse_checkpoint(parse_note(note)[0])
         assert o == origin and s == size and signed_by(note, origin, log_key)
-        by = [e for e in range(len(epoch_keys)) if signed_by(note, f"{host}/epoch/{e}", epoch_keys[e])]
-        assert all(e >= len(epoch_keys) - 1 - len(own) for e in by), "epochs are missing"
-        assert by and all(begins.get(e, 0) <= s <= begins.get(e + 1, s) for e in by), "out of its epoch"
+        by = [e for e, k in epoch_keys.items() if signed_by(note, f"{host}/epoch/{e}", k)]
+        assert all(e >= min(begins, default=newest + 1) - 1 for e in by), "epochs are missing"
+        assert by and all(begins.get(e, 0) <= s <= min((x for f, x in begins.items() if f > e), default=s) for e in by), \
+            "out of its epoch"
         assert s <= n and root(leaves[:s]) == r
         sealed = max(sealed, s)
+    said = {json.loads(d)["body"]["number"] for d in b.records.values()
+            if b'"class":"log.break"' in d and json.loads(d)["class"] == "log.break" and json.loads(d)["body"]["log"] == b.log}
+    assert said <= {c[0] for c in own_cuts}, "a break has no note"
     if anchor:
         o, s, r = parse_checkpoint(parse_note(anchor)[0])
         assert o == origin and s <= n and root(leaves[:s]) == r
     assert sealed == n, "a tail"
+    return [(c[0], c[2] + 1, c[1]) for c in own_cuts]
 
 
 # ---- proofs ----
