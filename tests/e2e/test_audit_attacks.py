@@ -18,6 +18,7 @@ from tap import main, rule
 # postern(1)
 GOOD, BROKEN, EMPTY, UNREADABLE = 0, 4, 8, 9
 TAIL, NO_KEY, UNSEALED, MISSING, EPOCH, SIGNATURE, ROLLED_BACK, RESIGNED, FORK = range(20, 29)
+RESTORED = 31
 
 WORK = tempfile.mkdtemp(prefix="postern-attacks-")
 atexit.register(shutil.rmtree, WORK, True)
@@ -102,6 +103,67 @@ def an_unsealed_tail_is_chained_only():
     m = make()
     m.grow("demo", 3)
     expect(m.bundle(), m, TAIL, "tail", ranges=[(1, 30, "signed"), (31, 33, "chained only")])
+
+
+def set_back(size=15):
+    """demo with its first records, and others behind them, in the last epoch; the log as it was."""
+    m = make()
+    old, b = m.bundle(), m.logs["demo"]
+    b.records = {s: d for s, d in b.records.items() if s <= size}
+    b.checkpoints = [c for c in b.checkpoints if c[0] <= size]
+    b.epochs = b.epochs[:1]  # the note into epoch 2 is lost as well: it was made at 20
+    b.breaks = [m.sealer.break_note("demo", 1, old.leaves(), b.leaves())]
+    m.grow("demo", 9, command="anew")
+    m.seal("demo")
+    return m, old
+
+
+@rule
+def a_log_that_was_set_back_is_named_and_goes_on():
+    m, old = set_back()
+    b = m.bundle()
+    b.breaks = m.logs["demo"].breaks
+    answer = expect(b, m, RESTORED, "restored", ranges=[(1, 24, "signed")])
+    assert [(f["from"], f["to"]) for f in answer["findings"]] == [(16, 30)], answer
+    assert tlog.check(b, m.keys("demo"), restored=True) == [(1, 16, 30)]
+    expect(b, m, ROLLED_BACK, "rolled-back", anchor=old.checkpoints[-1][1])  # at 30, which is lost
+    expect(b, m, RESTORED, "restored", anchor=old.checkpoints[0][1])  # at 5, which is not
+    code, answer, r = verify(b, m.keys("demo"), anchor=b.checkpoints[-1][1])  # of what came after
+    assert code == GOOD, r
+
+
+@rule
+def without_its_break_it_is_an_attack():
+    m, old = set_back()
+    expect(_without(m.bundle()), m, EPOCH, "epoch-gap")
+    m, old = set_back(20)  # between two epochs nothing else is missing
+    b = _without(m.bundle())
+    b.epochs = old.epochs
+    expect(b, m, FORK, "fork", anchor=old.checkpoints[4][1])  # at 25, of another history
+
+
+def _without(b):
+    b.breaks = []
+    return b
+
+
+@rule
+def a_break_needs_both_keys_and_the_root_that_is_there():
+    m, old = set_back()
+    good = m.logs["demo"].breaks[0]
+    text, sigs = tlog.parse_note(good)
+    thief = tlog.Sealer(m.sealer.origin, epoch=m.sealer.epoch)
+    forged = [
+        (SIGNATURE, "bad-signature", thief.break_note("demo", 1, old.leaves(), old.leaves(15))),
+        (SIGNATURE, "bad-signature", good[:good.rstrip().rindex(b"\n") + 1]),  # the log's key alone
+        (SIGNATURE, "bad-signature", good.replace(b"\n30\n", b"\n16\n")),
+        (BROKEN, "broken", m.sealer.break_note("demo", 1, old.leaves(), old.leaves(14) + old.leaves(1))),
+    ]
+    for code, word, note in forged:
+        b = m.bundle()
+        b.breaks = [note]
+        got, answer, r = verify(b, m.keys("demo"))
+        assert got == code or word in [f["word"] for f in answer["findings"]] and got not in (GOOD, TAIL, RESTORED), (word, r)
 
 
 @rule
