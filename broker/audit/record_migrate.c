@@ -62,7 +62,7 @@ static int old_head(struct store *s, uint64_t *ret_seq, int64_t *ret_time,
 	*ret_seq = 0;
 	*ret_time = 0;
 	memset(digest, 0, DIGEST_LEN);
-	rc = store_get(s, STORE_HEADS, OLD_HEAD, strlen(OLD_HEAD), &b);
+	rc = store_get(s, STORE_HEADS_2, OLD_HEAD, strlen(OLD_HEAD), &b);
 	if (rc == -ENOENT)
 		return 0;
 	if (rc < 0)
@@ -148,7 +148,7 @@ static int finish(struct store *s, struct step *t, struct err *e)
 	if ((r = old_head(s, &seq, &t->head.time_ns, digest, e)) < 0 || (r = store_begin(s, e)) < 0)
 		return r;
 	if ((r = put_head(s, &t->head, e)) < 0 ||
-	    (r = store_del(s, STORE_HEADS, OLD_HEAD, strlen(OLD_HEAD), e)) < 0 ||
+	    (r = store_del(s, STORE_HEADS_2, OLD_HEAD, strlen(OLD_HEAD), e)) < 0 ||
 	    (r = store_put(s, STORE_LOGS, key, sizeof key, row, sizeof row - 1, e)) < 0 ||
 	    (r = store_set_schema(s, STORE_SCHEMA, e)) < 0) {
 		store_abort(s);
@@ -198,21 +198,61 @@ static int begin(struct store *s, struct step *t, struct err *e)
 	return verify_resume(&t->v, t->head.seq, b.data, b.len, e);
 }
 
-/* Schema 3 only has more databases, which are there by now; an older Postern must not go on
- * without them. */
-static int newest(struct store *s, struct err *e)
-{
-	int r;
+struct heads {
+	size_t n;
+	struct {
+		uint8_t key[4], value[LOG_HEAD_MAX];
+		size_t len;
+	} head[LOGS_MAX];
+};
 
-	if (store_schema(s) == STORE_SCHEMA)
-		return 0;
-	if ((r = store_begin(s, e)) < 0)
+static int on_head(const void *key, size_t klen, const void *value, size_t len, void *arg)
+{
+	struct heads *h = arg;
+
+	if (h->n == LOGS_MAX || klen != sizeof h->head[0].key || len > LOG_HEAD_MAX)
+		return -EUCLEAN;
+	memcpy(h->head[h->n].key, key, klen);
+	memcpy(h->head[h->n].value, value, len);
+	h->head[h->n++].len = len;
+	return 0;
+}
+
+/* Schema 3 has the heads elsewhere, and more databases, which are there by now. */
+static int move_heads(struct store *s, const struct heads *h, struct err *e)
+{
+	int r = store_begin(s, e);
+
+	if (r < 0)
 		return r;
-	if ((r = store_set_schema(s, STORE_SCHEMA, e)) < 0) {
+	for (size_t i = 0; i < h->n && r == 0; i++) {
+		r = store_put(s, STORE_HEADS, h->head[i].key, sizeof h->head[i].key,
+		    h->head[i].value, h->head[i].len, e);
+		if (r == 0)
+			r = store_del(s, STORE_HEADS_2, h->head[i].key, sizeof h->head[i].key, e);
+	}
+	if (r < 0 || (r = store_set_schema(s, STORE_SCHEMA, e)) < 0) {
 		store_abort(s);
 		return r;
 	}
 	return store_commit(s, e);
+}
+
+static int newest(struct store *s, struct err *e)
+{
+	struct heads *h;
+	int r;
+
+	if (store_schema(s) == STORE_SCHEMA)
+		return 0;
+	if (!(h = calloc(1, sizeof *h)))
+		return err_set(e, -ENOMEM, "no memory for a migration");
+	if ((r = store_walk(s, STORE_HEADS_2, "", 0, LOGS_MAX, on_head, h)) < 0)
+		(void)err_set(e, r, "the logs' heads are damaged");
+	else
+		r = move_heads(s, h, e);
+	free(h);
+	return r;
 }
 
 int record_migrate(struct store *s, struct err *e)

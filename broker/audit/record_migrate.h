@@ -1,8 +1,8 @@
 /*
  * A store of an older Postern becomes one of STORE_SCHEMA. Of schema 1 (one chain, of records of v
  * 1): its records are the first of the host's log, as they are, and leaves of its tree. In steps of
- * bounded transactions; one that was interrupted goes on where it was. Schema 3 has more databases
- * than 2, and nothing else is new.
+ * bounded transactions; one that was interrupted goes on where it was. Schema 3 has
+ * the heads in the file's main database, and more databases than 2.
  */
 #ifndef POSTERN_AUDIT_RECORD_MIGRATE_H
 #define POSTERN_AUDIT_RECORD_MIGRATE_H

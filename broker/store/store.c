@@ -20,10 +20,18 @@
 #define FULL_BELOW (UINT64_C(1) << 20)
 #define LOCK_FILE  "lock.mdb"
 
+/* The heads are in the main database, which has no name: its one page, where the others have their
+ * roots, is written with every commit anyway. Their keys, of four bytes below 1024, are no names.
+ */
 static const char *const db_names[STORE_DBS] = {"meta", "records", "connections", "sessions",
     "leases", "heads", "logrecords", "tiles", "checkpoints", "epochs", "logs", "private", "cursors",
     "edges", "breaks", "bodies"};
 static char schema_key[] = "schema";
+
+static const char *db_name(size_t db)
+{
+	return db_names[db] ? db_names[db] : "heads";
+}
 
 /* LMDB calls a write that the disk cut short EIO (mdb.c, mdb_page_flush). */
 static bool disk_is_full(const struct store *s)
@@ -117,9 +125,9 @@ static int check_schema(struct store *s, MDB_txn *txn, struct err *e)
 
 static int open_db(struct store *s, MDB_txn *txn, size_t i, struct err *e)
 {
-	return store_error(s,
-	    mdb_dbi_open(txn, db_names[i], s->config.read_only ? 0 : MDB_CREATE, &s->dbi[i]),
-	    db_names[i], e);
+	unsigned flags = s->config.read_only || !db_names[i] ? 0 : MDB_CREATE;
+
+	return store_error(s, mdb_dbi_open(txn, db_names[i], flags, &s->dbi[i]), db_name(i), e);
 }
 
 static int open_dbs(struct store *s, struct err *e)
@@ -310,8 +318,8 @@ int store_put(struct store *s, enum store_db db, const void *key, size_t klen, c
 	MDB_val k = val(key, klen), v = val(value, len);
 
 	if (klen == 0 || klen > STORE_KEY_MAX || len > STORE_VALUE_MAX)
-		return err_set(e, -EINVAL, "%s: a key or value is too long", db_names[db]);
-	return store_error(s, mdb_put(s->txn, s->dbi[db], &k, &v, 0), db_names[db], e);
+		return err_set(e, -EINVAL, "%s: a key or value is too long", db_name(db));
+	return store_error(s, mdb_put(s->txn, s->dbi[db], &k, &v, 0), db_name(db), e);
 }
 
 int store_del(struct store *s, enum store_db db, const void *key, size_t klen, struct err *e)
@@ -319,7 +327,7 @@ int store_del(struct store *s, enum store_db db, const void *key, size_t klen, s
 	MDB_val k = val(key, klen);
 	int rc = mdb_del(s->txn, s->dbi[db], &k, NULL);
 
-	return rc == MDB_NOTFOUND ? 0 : store_error(s, rc, db_names[db], e);
+	return rc == MDB_NOTFOUND ? 0 : store_error(s, rc, db_name(db), e);
 }
 
 int store_commit(struct store *s, struct err *e)

@@ -36,7 +36,7 @@ enum store_db {
 	STORE_CONNECTIONS, /* id -> JSON */
 	STORE_SESSIONS,    /* id -> JSON */
 	STORE_LEASES,      /* id -> JSON */
-	STORE_HEADS,       /* log -> head */
+	STORE_HEADS_2,     /* up to schema 2: heads; empty since */
 	STORE_RECORDS,     /* log, u64 number -> record as hashed */
 	STORE_TILES,       /* log, u8 level, u64 index -> hashes */
 	STORE_CHECKPOINTS, /* log, u64 size -> note */
@@ -47,6 +47,7 @@ enum store_db {
 	STORE_EDGES,       /* log -> what is left of records that are in the archive */
 	STORE_BREAKS,      /* log, u64 number -> break note: creds/sealer.h */
 	STORE_BODIES,      /* log, u64 number -> that record's body: broker/audit/body.h */
+	STORE_HEADS,       /* log -> head; in the file's main database: store.c */
 	STORE_DBS
 };
 
@@ -102,8 +103,8 @@ int store_before(struct store *s, enum store_db db, const void *key, size_t klen
 /* Forgets readers that died: at start and every minute. */
 int store_reader_check(struct store *s);
 
-/* Everything that is committed now, without free pages, from fd's position on: a data.mdb. Writers go
- * on. */
+/* Everything that is committed now, without free pages, from fd's position on: a data.mdb. Writers
+ * go on. */
 int store_copy(struct store *s, int fd, struct err *e);
 #define STORE_DATA_FILE "data.mdb"
 

@@ -42,7 +42,7 @@ def append_record(core_dir, seconds_ahead):
     ok(lib.mdb_env_open(env, core_dir.encode(), 0, 0o600))
     ok(lib.mdb_txn_begin(env, None, 0, ctypes.byref(txn)))
     ok(lib.mdb_dbi_open(txn, b"logrecords", 0, ctypes.byref(records)))
-    ok(lib.mdb_dbi_open(txn, b"heads", 0, ctypes.byref(heads)))
+    ok(lib.mdb_dbi_open(txn, None, 0, ctypes.byref(heads)))
     got = Val()
 
     def get(dbi, key):

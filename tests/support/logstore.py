@@ -33,7 +33,8 @@ class Store:
     def db(self, name):
         if name not in self.dbi:
             d = ctypes.c_uint()
-            self.ok(self.lib.mdb_dbi_open(self.txn, name.encode(), 0, ctypes.byref(d)))
+            # the heads are beside the names of the others
+            self.ok(self.lib.mdb_dbi_open(self.txn, None if name == "heads" else name.encode(), 0, ctypes.byref(d)))
             self.dbi[name] = d
         return self.dbi[name]
 

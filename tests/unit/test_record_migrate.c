@@ -89,7 +89,7 @@ static void write_old(struct fix *f)
 	put_u64(head + 8, UINT64_C(1795448328000000000));
 	memcpy(head + 16, digest, DIGEST_LEN);
 	assert_int_equal(
-	    store_put(f->store, STORE_HEADS, "records", 7, head, sizeof head, NULL), 0);
+	    store_put(f->store, STORE_HEADS_2, "records", 7, head, sizeof head, NULL), 0);
 	assert_int_equal(store_put(f->store, STORE_SESSIONS, "s-1", 3, "{}", 2, NULL), 0);
 	assert_int_equal(store_set_schema(f->store, 1, NULL), 0);
 	assert_int_equal(store_commit(f->store, NULL), 0);
@@ -273,15 +273,28 @@ static void a_changed_end_is_noticed(void **state)
 
 static void schema_two_becomes_the_newest(void **state)
 {
+	static const uint8_t host[4] = {0};
 	struct fix *f = *state;
+	struct log_head before, after;
+	cleanup_buf struct buf b;
 
+	buf_init(&b, LOG_HEAD_MAX);
 	open_store(f);
 	assert_int_equal(start(f), 0);
+	assert_int_equal(logs_head(f->store, LOG_HOST_NUMBER, &before, NULL), 0);
+	assert_int_equal(store_get(f->store, STORE_HEADS, host, 4, &b), 0);
 	assert_int_equal(store_begin(f->store, NULL), 0);
+	assert_int_equal(store_put(f->store, STORE_HEADS_2, host, 4, b.data, b.len, NULL), 0);
+	assert_int_equal(store_del(f->store, STORE_HEADS, host, 4, NULL), 0);
 	assert_int_equal(store_set_schema(f->store, 2, NULL), 0);
 	assert_int_equal(store_commit(f->store, NULL), 0);
 	assert_int_equal(record_migrate(f->store, &f->e), 0);
 	assert_int_equal(store_schema(f->store), STORE_SCHEMA);
+	assert_int_equal(logs_head(f->store, LOG_HOST_NUMBER, &after, NULL), 0);
+	assert_true(after.seq > 0);
+	assert_memory_equal(&after, &before, sizeof after);
+	buf_reset(&b);
+	assert_int_equal(store_get(f->store, STORE_HEADS_2, host, 4, &b), -ENOENT);
 }
 
 static void a_reader_is_told_to_start_it_first(void **state)
