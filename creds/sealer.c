@@ -303,13 +303,36 @@ int sealer_epoch_note(struct sealer *s, const char *log, struct buf *out, struct
 	return 0;
 }
 
-int sealer_next_epoch(struct sealer *s, uint64_t epoch, struct err *e)
+static int ratchet(struct sealer *s, struct err *e)
 {
 	cleanup_secret struct secret *old = secret_new(SEED_LEN);
 	int r;
 
 	if (!old)
 		return err_set(e, -ENOMEM, "cannot hold a seed");
+	if ((r = sealer_scrub(s, e)) < 0)
+		return r;
+	memcpy(secret_data(old), sealer_epoch_seed(s), SEED_LEN);
+	if ((r = sealer_derive(secret_data(old), INFO_RATCHET, sealer_epoch_seed(s))) < 0) {
+		memcpy(sealer_epoch_seed(s), secret_data(old), SEED_LEN);
+		return err_set(e, r, "the next epoch's key cannot be made");
+	}
+	s->epoch++;
+	if ((r = sealer_store(s, e)) < 0) {
+		/* it may be there or not, so the slot is written again before anything else */
+		memcpy(sealer_epoch_seed(s), secret_data(old), SEED_LEN);
+		s->epoch--;
+		s->stale = true;
+		return r;
+	}
+	for (size_t i = 0; i < s->nlogs; i++)
+		s->logs[i].noted = false;
+	s->stale = true;
+	return sealer_scrub(s, e);
+}
+
+int sealer_next_epoch(struct sealer *s, uint64_t epoch, struct err *e)
+{
 	if (epoch != s->epoch + 1)
 		return err_set(
 		    e, -EPERM, "the epoch after %llu is another", (unsigned long long)s->epoch);
@@ -319,23 +342,33 @@ int sealer_next_epoch(struct sealer *s, uint64_t epoch, struct err *e)
 		if (s->logs[i].size > 0 && !s->logs[i].noted)
 			return err_set(e, -EAGAIN, "log %s has no note into epoch %llu",
 			    s->logs[i].name, (unsigned long long)epoch);
-	if ((r = sealer_scrub(s, e)) < 0)
+	return ratchet(s, e);
+}
+
+int sealer_follow(struct sealer *s, const void *note, size_t len, struct err *e)
+{
+	cleanup_secret struct secret *seed = secret_new(SEED_LEN);
+	uint8_t log[NOTE_KEY_LEN], epoch[NOTE_KEY_LEN], next[NOTE_KEY_LEN];
+	struct note_key log_key, epoch_key;
+	struct epoch_note said;
+	struct note n;
+	int r;
+
+	if (!seed || note_public(sealer_log_seed(s), log) < 0 ||
+	    sealer_epoch_public(s, epoch) < 0 || look_ahead(s, seed, next) < 0)
+		return err_set(e, -EIO, "the next epoch's key cannot be made");
+	if ((r = note_key_init(&log_key, s->origin, NOTE_ED25519, log, e)) < 0 ||
+	    (r = sealer_epoch_key(s->origin, s->epoch, epoch, &epoch_key, e)) < 0)
 		return r;
-	memcpy(secret_data(old), sealer_epoch_seed(s), SEED_LEN);
-	if ((r = sealer_derive(secret_data(old), INFO_RATCHET, sealer_epoch_seed(s))) < 0) {
-		memcpy(sealer_epoch_seed(s), secret_data(old), SEED_LEN);
-		return err_set(e, r, "the next epoch's key cannot be made");
-	}
-	s->epoch = epoch;
-	if ((r = sealer_store(s, e)) < 0) {
-		/* it may be there or not, so the slot is written again before anything else */
-		memcpy(sealer_epoch_seed(s), secret_data(old), SEED_LEN);
-		s->epoch = epoch - 1;
-		s->stale = true;
-		return r;
-	}
-	for (size_t i = 0; i < s->nlogs; i++)
-		s->logs[i].noted = false;
-	s->stale = true;
-	return sealer_scrub(s, e);
+	if (note_parse(note, len, &n, e) < 0)
+		return err_wrap(e, -EPERM, "not an epoch note");
+	r = epoch_note_parse(n.text, n.text_len, &said, e) == 0 &&
+	            strcmp(said.last.origin, s->origin) == 0 && said.epoch == s->epoch + 1 &&
+	            memcmp(said.key.key, next, NOTE_KEY_LEN) == 0 &&
+	            note_verify(&n, &log_key, NULL, NULL) == 1 &&
+	            note_verify(&n, &epoch_key, NULL, NULL) == 1
+	        ? 0
+	        : -EPERM;
+	note_done(&n);
+	return r < 0 ? err_set(e, r, "not the note by which this epoch ended") : ratchet(s, e);
 }

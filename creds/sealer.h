@@ -97,6 +97,10 @@ int sealer_break(struct sealer *s, const char *log, const void *note, size_t len
     struct err *e);
 /* How often this log was set back. */
 uint32_t sealer_breaks(const struct sealer *s, const char *log);
+/* Ratchets to the epoch of this epoch note of the host's log, which the log key and the current
+ * epoch's key have signed: what this sealer itself did before its state was restored from a backup.
+ * -EPERM: it is another. */
+int sealer_follow(struct sealer *s, const void *note, size_t len, struct err *e);
 uint64_t sealer_epoch(const struct sealer *s);
 const char *sealer_origin(const struct sealer *s); /* "" before the first checkpoint */
 /* Public keys: of the log key, of the current epoch, of epoch 0. */

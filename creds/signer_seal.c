@@ -148,11 +148,16 @@ static int set_back(struct signer_seal *s, const struct msg *m, json_t **ret, st
 
 static int next_epoch(struct signer_seal *s, const struct msg *m, json_t **ret, struct err *e)
 {
+	cleanup_buf struct buf note;
 	int r;
 
+	buf_init(&note, NOTE_MAX);
+	if (json_object_get(m->body, "note") && msg_bytes(m, "note", &note) < 0)
+		return err_set(e, -EINVAL, "a note that is too long");
 	if (!take(&s->epochs, EPOCH_NS, EPOCH_NS * EPOCH_BURST))
 		return err_set(e, -EAGAIN, "too many epochs at once");
-	r = sealer_next_epoch(s->sealer, (uint64_t)msg_int(m, "epoch", 0), e);
+	r = note.len > 0 ? sealer_follow(s->sealer, note.data, note.len, e)
+	                 : sealer_next_epoch(s->sealer, (uint64_t)msg_int(m, "epoch", 0), e);
 	if (r == 0)
 		*ret = json_pack("{s:I}", "epoch", (json_int_t)sealer_epoch(s->sealer));
 	return r;

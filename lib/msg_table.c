@@ -171,8 +171,9 @@ const struct msg_type msg_types[] = {
         {{"log", MSG_STRING, NAME_MAX_LEN, false}}},
     {"epoch.noted", MSG_SIGNER, MSG_CORE, LINKED, 32 * KIB, NO_FDS,
         {{"epoch", MSG_INT, INT64_MAX, false}, {"note", MSG_BYTES, 16 * KIB, false}}},
-    {"epoch.next", MSG_CORE, MSG_SIGNER, LINKED, SMALL, NO_FDS,
-        {{"epoch", MSG_INT, INT64_MAX, false}}},
+    {"epoch.next", MSG_CORE, MSG_SIGNER, LINKED, 32 * KIB, NO_FDS,
+        {{"epoch", MSG_INT, INT64_MAX, false},
+            {"note", MSG_BYTES, 16 * KIB, true}}}, /* the host's into it, of a signer set back */
     {"epoch.turned", MSG_SIGNER, MSG_CORE, LINKED, SMALL, NO_FDS,
         {{"epoch", MSG_INT, INT64_MAX, false}}},
     /* an operator accepts that a log was set back: it goes on from this checkpoint */

@@ -268,7 +268,7 @@ static void give_up(struct seal *s, const char *why)
 	if (s->question != 0) /* what it has done about that is not known: it is asked anew */
 		s->learned = false;
 	s->question = 0;
-	s->round = s->breaking = false;
+	s->round = s->breaking = s->following = false;
 	loop_timer_set(s->late, -1);
 	for (size_t i = 0; i < s->nlogs; i++)
 		s->logs[i].wanted = false;
@@ -280,7 +280,10 @@ static void give_up(struct seal *s, const char *why)
 
 static void refused(struct seal *s, const char *why)
 {
-	if (s->asked && s->turn != TURN_NOTES) {
+	if (s->following) {
+		s->following = s->learned = false; /* the next tick begins anew */
+		log_warn("the signer does not follow its own epochs: %s", why);
+	} else if (s->asked && s->turn != TURN_NOTES) {
 		s->asked->refused = s->breaking;
 		seal_unsealed(s, s->asked, why);
 	} else if (s->turn != TURN_NONE) {

@@ -15,8 +15,9 @@
  * there, the store is not the one that was sealed: a record log.rollback, and nothing new starts
  * until an operator accepts it. Then the signer is asked for a break (creds/sealer.h) of each such
  * log to the newest checkpoint that it still holds; the note is kept, recorded (log.break, in the
- * host's log and in its own), and the log is sealed again from there. A break that was signed and
- * not kept is asked for again.
+ * host's log and in its own), and the log is sealed again from there. A signer whose state was
+ * restored, and is epochs behind its own notes, is led through them before it seals anything. A
+ * break that was signed and not kept is asked for again.
  *
  * Knows neither the store nor the signer: both are reached by struct seal_env.
  */
@@ -57,6 +58,8 @@ struct seal_logs {
 	/* The size of the newest checkpoint; the newest epoch note of the host's log. 0: none. */
 	int (*last_checkpoint)(void *arg, uint32_t log, uint64_t *ret);
 	int (*last_epoch)(void *arg, uint32_t log, uint64_t *ret);
+	/* Appends the note into this epoch; -ENOENT. */
+	int (*epoch_note)(void *arg, uint32_t log, uint64_t epoch, struct buf *ret);
 	/* A break note; the number of the newest (0: none); the newest checkpoint of size at most
 	 * `most` (appended; -ENOENT). */
 	int (*put_break)(void *arg, uint32_t log, uint64_t number, const void *note, size_t len);

@@ -113,10 +113,60 @@ void seal_epoch_noted(struct seal *s, const struct msg *m)
 	        (const char *)note.data, note.len));
 }
 
+/* The newest epoch that signed a checkpoint of the host's log, or ended. */
+static uint64_t epoch_seen(struct seal *s, const struct seal_log *host)
+{
+	size_t len = strlen(s->origin);
+	uint64_t seen = 0, n, size;
+	cleanup_buf struct buf b;
+	struct note note;
+
+	buf_init(&b, NOTE_MAX);
+	if (s->env.logs->last_epoch(s->env.logs_arg, host->number, &n) == 0 && n > 0)
+		seen = n - 1;
+	if (s->env.logs->checkpoint(s->env.logs_arg, host->number, INT64_MAX, &size, &b) < 0 ||
+	    note_parse((const char *)b.data, b.len, &note, NULL) < 0)
+		return seen;
+	for (size_t i = 0; i < note.nsignatures; i++) {
+		const char *name = note.signatures[i].name;
+
+		if (strncmp(name, s->origin, len) == 0 && strncmp(name + len, "/epoch/", 7) == 0 &&
+		    str_to_u64(name + len + 7, 0, INT64_MAX, &n) == 0 && n > seen)
+			seen = n;
+	}
+	note_done(&note);
+	return seen;
+}
+
+bool seal_epoch_follow(struct seal *s)
+{
+	const struct seal_log *host = seal_find(s, SEALER_HOST, false);
+	cleanup_buf struct buf b;
+	json_t *body;
+
+	buf_init(&b, NOTE_MAX);
+	if (!host || !host->stored || epoch_seen(s, host) <= s->epoch ||
+	    s->env.logs->epoch_note(s->env.logs_arg, host->number, s->epoch + 1, &b) < 0)
+		return false;
+	body = json_pack(
+	    "{s:I, s:o}", "epoch", (json_int_t)s->epoch + 1, "note", msg_json_bytes(b.data, b.len));
+	if (seal_ask(s, "epoch.next", body, NULL) < 0)
+		return false;
+	s->following = true;
+	return true;
+}
+
 void seal_epoch_turned(struct seal *s, const struct msg *m)
 {
 	char text[24];
 
+	if (s->following) {
+		s->following = s->learned = false;
+		log_info("the signer has followed to epoch %llu",
+		    (unsigned long long)msg_int(m, "epoch", 0));
+		(void)seal_ask(s, "seal.keys", NULL, NULL);
+		return;
+	}
 	if (s->turn != TURN_ASKED)
 		return;
 	s->epoch = (uint64_t)msg_int(m, "epoch", 0);

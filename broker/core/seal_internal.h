@@ -39,7 +39,7 @@ struct ticket { /* a record that is waiting for its commit; outlives us */
 struct seal {
 	struct seal_env env;
 	char origin[SEALER_ORIGIN_MAX + 1];
-	bool linked, learned, round, round_later, started, in_step, breaking;
+	bool linked, learned, round, round_later, started, in_step, breaking, following;
 	enum seal_turning turn;
 	seal_turn_fn turn_done;
 	void *turn_arg;
@@ -85,6 +85,8 @@ bool seal_epoch_step(struct seal *s); /* whether something was asked, or there i
 void seal_epoch_noted(struct seal *s, const struct msg *m);
 void seal_epoch_turned(struct seal *s, const struct msg *m);
 void seal_epoch_failed(struct seal *s, int r, const char *why);
+/* Whether the signer is behind what it has signed, and was asked to follow. */
+bool seal_epoch_follow(struct seal *s);
 bool seal_epoch_due(const struct seal *s);
 
 #endif

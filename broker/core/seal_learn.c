@@ -131,6 +131,10 @@ void seal_learn(struct seal *s, const struct msg *m)
 		s->logs[i].last = 0;
 	}
 	seal_refresh(s);
+	if (seal_epoch_follow(s)) {
+		s->learned = false;
+		return;
+	}
 	json_array_foreach(logs, i, o) read_log(s, o);
 	check_signer(s);
 	if (*s->alarm && strcmp(before, s->alarm) != 0)

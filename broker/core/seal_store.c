@@ -113,6 +113,11 @@ static int last_epoch(void *arg, uint32_t log, uint64_t *ret)
 	return r;
 }
 
+static int epoch_note(void *arg, uint32_t log, uint64_t epoch, struct buf *ret)
+{
+	return logs_epoch_get(arg, log, epoch, ret);
+}
+
 static int put_break(void *arg, uint32_t log, uint64_t number, const void *note, size_t len)
 {
 	return logs_break_put(arg, log, number, note, len);
@@ -147,6 +152,7 @@ const struct seal_logs seal_store_logs = {
     .put_epoch = put_epoch,
     .last_checkpoint = last_checkpoint,
     .last_epoch = last_epoch,
+    .epoch_note = epoch_note,
     .put_break = put_break,
     .last_break = last_break,
     .checkpoint = checkpoint,

@@ -152,6 +152,19 @@ static int op_last_epoch(void *arg, uint32_t log, uint64_t *ret)
 	return 0;
 }
 
+static int op_epoch_note(void *arg, uint32_t log, uint64_t epoch, struct buf *ret)
+{
+	struct fake_log *l = &seal_world->log[log];
+
+	(void)arg;
+	for (size_t i = 0; i < l->nepochs; i++)
+		if (l->epoch[i].n == epoch) {
+			buf_put(ret, l->epoch[i].text, strlen(l->epoch[i].text));
+			return buf_status(ret);
+		}
+	return -ENOENT;
+}
+
 static int op_put_break(void *arg, uint32_t log, uint64_t number, const void *note, size_t len)
 {
 	struct fake_log *l = &seal_world->log[log];
@@ -210,8 +223,8 @@ static int op_recall(void *arg, const char *key, struct buf *ret)
 }
 
 static const struct seal_logs ops = {op_list, op_size, op_root, op_consistency, op_put_checkpoint,
-    op_put_epoch, op_last_checkpoint, op_last_epoch, op_put_break, op_last_break, op_checkpoint,
-    op_remember, op_recall};
+    op_put_epoch, op_last_checkpoint, op_last_epoch, op_epoch_note, op_put_break, op_last_break,
+    op_checkpoint, op_remember, op_recall};
 
 /* ---- records ---- */
 

@@ -226,6 +226,34 @@ static void a_break_that_was_not_kept_is_asked_for_again(void **state)
 	assert_int_equal(seal_rig_sealed(1), seal_world->log[1].size);
 }
 
+static void a_signer_that_was_restored_follows_its_own_epochs(void **state)
+{
+	uint8_t old[SEALER_FILE_BYTES];
+	int fd;
+
+	(void)state;
+	seal_rig_start();
+	fd = openat(seal_world->keys_fd, SEALER_FILE, O_RDWR | O_CLOEXEC);
+	assert_int_equal(pread(fd, old, sizeof old, 0), sizeof old);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(seal_turn(seal_world->seal, on_turned, NULL), 0);
+		seal_rig_run_ms(80);
+	}
+	assert_int_equal(seal_world->seal->epoch, 2);
+	assert_int_equal(pwrite(fd, old, sizeof old, 0), sizeof old);
+	(void)close(fd);
+	seal_rig_new_signer();
+	seal_rig_grow("demo");
+	seal_rig_restart();
+	seal_rig_run_ms(100);
+	assert_int_equal(seal_world->seal->epoch, 2);
+	assert_int_equal(seal_rig_sealed(1), seal_world->log[1].size);
+	assert_non_null(strstr(
+	    seal_world->log[1].point[seal_world->log[1].npoints - 1].text, ORIGIN "/epoch/2 "));
+	assert_non_null(strstr(seal_world->seal->alarm, "does not know")); /* and it is said */
+	check_chain(&seal_world->log[0], 2);
+}
+
 static void tenants_are_carried_over_before_the_host(void **state)
 {
 	(void)state;
@@ -286,6 +314,7 @@ int main(void)
 	    T(a_store_set_back_stops_what_is_new),
 	    T(a_break_goes_back_to_the_last_seal_that_is_left),
 	    T(a_break_that_was_not_kept_is_asked_for_again),
+	    T(a_signer_that_was_restored_follows_its_own_epochs),
 	    T(tenants_are_carried_over_before_the_host),
 	    T(a_log_that_was_replaced_is_noticed),
 	    T(a_log_that_is_gone_is_noticed),
