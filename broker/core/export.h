@@ -27,8 +27,9 @@
 
 struct core;
 
-#define EXPORT_GROWN_MS 200 /* what has grown is told so often at most, cursors are kept so often  \
-	                     */
+#define EXPORT_GROWN_MS                                                                            \
+	200 /* what has grown is told so often at most, cursors are kept so often                  \
+	     */
 #define EXPORT_LAG_S       60 /* from here on the lag is an alarm */
 #define EXPORT_SKIPS_PER_S 1  /* records that are skipped, of all sinks */
 #define EXPORT_SKIPS_BURST 60

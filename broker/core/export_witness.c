@@ -68,11 +68,11 @@ void export_witness_count(struct exporter *x, struct export_log *l)
 	cleanup_buf struct buf b;
 	char key[STORE_KEY_MAX];
 
+	buf_init(&b, NOTE_MAX);
 	if (l->counted)
 		return;
 	l->counted = true;
 	l->witnessed = 0;
-	buf_init(&b, NOTE_MAX);
 	l->ever = store_get(s, STORE_CURSORS, key, key_of(l, key), &b) == 0;
 	for (int i = 0; i < LOOK_BACK && c->nwitnesses > 0; i++) {
 		buf_reset(&b);
