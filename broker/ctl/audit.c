@@ -8,6 +8,7 @@
 
 #include "broker/audit/show.h"
 #include "broker/ctl/audit_record.h"
+#include "broker/ctl/audit_shelf.h"
 #include "broker/ctl/audit_source.h"
 #include "broker/ctl/audit_timeline.h"
 #include "broker/ctl/ctl.h"
@@ -24,6 +25,8 @@
 
 /* What is shown: with a limit, a ring of the newest lines; else each line at once. */
 struct shown {
+	json_t *seen; /* records of the archive that were shown */
+	bool shelf;   /* they are, now */
 	struct show_filter filter;
 	bool json, body;
 	char **ring; /* NULL: no limit */
@@ -63,6 +66,8 @@ static int show_one(const struct audit_record *r, void *arg)
 
 	if (stopped)
 		return WALK_CLOSED;
+	if (!s->shelf && audit_shelf_seen(s->seen, r))
+		return 0;
 	if (!show_may_match(&s->filter, r->data, r->len))
 		return 0;
 	if (audit_record_json(r, s->json || s->body || s->filter.text, &record) != EXIT_OK)
@@ -200,8 +205,18 @@ static int check_options(struct ctl *c, struct shown *s)
 static int show_source(struct ctl *c, struct shown *s)
 {
 	cleanup_audit struct audit_source *source = NULL;
-	int code = audit_open(c, ctl_opt(c, "file"), ctl_opt(c, "offline") != NULL, &source);
+	int code = EXIT_OK;
 
+	/* first: whoever opens the store becomes its owner */
+	if (!wants_timeline(c)) {
+		s->shelf = true;
+		code = audit_shelf_walk(c, s->seen, show_one, s);
+		s->shelf = false;
+	}
+	if (code == WALK_CLOSED)
+		return EXIT_OK;
+	if (code == EXIT_OK)
+		code = audit_open(c, ctl_opt(c, "file"), ctl_opt(c, "offline") != NULL, &source);
 	if (code != EXIT_OK)
 		return code;
 	audit_only(source, ctl_opt(c, "log"));
@@ -213,9 +228,9 @@ static int show_source(struct ctl *c, struct shown *s)
 
 int ctl_audit_show(struct ctl *c)
 {
-	json_auto_t *ids = json_object();
+	json_auto_t *ids = json_object(), *seen = json_object();
 	char since[32], until[32];
-	struct shown s = {.json = c->json, .body = ctl_opt(c, "body") != NULL};
+	struct shown s = {.json = c->json, .body = ctl_opt(c, "body") != NULL, .seen = seen};
 	int code;
 
 	s.filter = (struct show_filter){

@@ -101,6 +101,14 @@ static int on_checkpoint(void *arg, uint64_t size, const void *note, size_t len)
 	return hand_on(arg);
 }
 
+/* Records before it are in other segments of an archive. */
+static int on_edge(
+    void *arg, uint64_t seq, const uint8_t leaf[DIGEST_LEN], const struct merkle *tree)
+{
+	(void)arg, (void)seq, (void)leaf, (void)tree;
+	return 0;
+}
+
 static int walk_bundle(struct audit_source *s, audit_fn fn, void *arg)
 {
 	static const struct log_sink sink = {.head = on_head,
@@ -108,6 +116,7 @@ static int walk_bundle(struct audit_source *s, audit_fn fn, void *arg)
 	    .epoch = on_note,
 	    .record = on_record,
 	    .checkpoint = on_checkpoint,
+	    .edge = on_edge,
 	    .body = on_body};
 	struct bundle b = {.source = s, .fn = fn, .arg = arg};
 	struct err e = ERR_INIT;

@@ -51,6 +51,7 @@ static const struct ctl_option audit_show[] = {
     {"raw", NULL, false, "with --session: a line a record, in a terminal as well"},
     {"body", NULL, false, "at full length, with bodies that lie beside their records"},
     {"file", "FILE", false, "from a bundle, or lines, that audit export wrote"},
+    {"archive", "DIR", false, "what is in the segments there first, log after log"},
     {"offline", NULL, false, "read the files even if a Postern runs"},
     {"follow", NULL, false, "go on with new ones until Ctrl-C"},
     {NULL, NULL, false, NULL},

@@ -8,7 +8,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import ctypes, json, shutil, signal, socket, stat, threading, time
 
 import tap, tlog
-from postern import PROGRAM, Postern, run, until
+from postern import PROGRAM, Postern, parse_records, run, until
 from tap import main, rule
 
 GOOD, BROKEN, TAIL, LOST, ARCHIVED = 0, 4, 20, 23, 30
@@ -240,7 +240,7 @@ def a_full_disk_drops_nothing(p):
 @rule
 def a_sink_that_lags_holds_the_records(p):
     p.stop()
-    p.more = 'export:\n  - {name: siem, kind: otlp, url: "http://127.0.0.1:1/v1/logs"}\n'
+    p.more = 'export: [{name: siem, kind: otlp, url: "http://127.0.0.1:1/v1/logs"}]\n'
     p.start()
     edge, n = p.edge(), len(p.segments())
     for _ in range(3):
@@ -361,6 +361,17 @@ def one_segment_alone_says_what_it_proves(p):
         got = json.loads(r.text)[0]
         assert r.code == (ARCHIVED if i else GOOD) and got["records"] == g["to"] and got["sealed"] == g["to"], r
         assert got["archived"] == g["from"] - 1, r
+
+
+@rule
+def archived_records_are_shown(p):
+    r = run([PROGRAM, "--state", p.state, "--json", "audit", "show", "--log", "host", "--offline", "--archive", p.archive],
+            timeout=60)
+    got = [x["seq"] for x in parse_records(r.text) if x["log"] == "host"]
+    assert r.code == 0 and got[0] == 1 and got == list(range(1, len(got) + 1)) and len(got) > p.gone, (r.code, got[:5], r.err)
+    g = p.list[1]
+    r = run([PROGRAM, "--json", "audit", "show", "--file", f"{p.archive}/{g['file']}"])
+    assert [x["seq"] for x in parse_records(r.text)] == list(range(g["from"], g["to"] + 1)), r
 
 
 @rule
