@@ -151,10 +151,8 @@ static int on_edge(
 {
 	uint64_t *n = arg;
 
-	assert_int_equal(seq, 5);
-	assert_int_equal(leaf[0], 7);
-	assert_int_equal(tree->size, 5);
-	*n = 1;
+	/* what is damaged is read up to where that shows */
+	*n = seq == 5 && leaf[0] == 7 && tree->size == 5;
 	return 0;
 }
 
