@@ -116,10 +116,21 @@ int proof_parse(const char *text, size_t len, struct proof *ret, struct err *e)
 	return 0;
 }
 
+/* One witness under two names, or given twice, is one. */
+static bool given_before(const struct note_key *keys, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (keys[k].type == NOTE_COSIGNATURE &&
+		    memcmp(keys[k].key, keys[i].key, NOTE_KEY_LEN) == 0)
+			return true;
+	return false;
+}
+
 int proof_note(const void *note, size_t len, const struct note_key *keys, size_t nkeys,
     struct proof_answer *ret, struct err *e)
 {
 	struct proof_answer a = {0};
+	size_t witnesses = 0, good = 0;
 	struct note n;
 	int r = note_parse(note, len, &n, e);
 
@@ -129,15 +140,19 @@ int proof_note(const void *note, size_t len, const struct note_key *keys, size_t
 	for (size_t i = 0; r >= 0 && i < nkeys; i++) {
 		bool witness = keys[i].type == NOTE_COSIGNATURE;
 
+		if (witness && given_before(keys, i))
+			continue;
+		witnesses += witness;
 		if ((r = note_verify(&n, &keys[i], NULL, e)) != 1)
 			continue;
 		if (witness)
-			a.witnessed = true;
+			good++;
 		else if (strcmp(keys[i].name, a.checkpoint.origin) == 0) {
 			a.signed_ = true;
 			(void)str_copy(a.signer, sizeof a.signer, keys[i].name);
 		}
 	}
+	a.witnessed = good > witnesses / 2;
 	note_done(&n);
 	if (r < 0)
 		return r;

@@ -41,7 +41,7 @@ int proof_parse(const char *text, size_t len, struct proof *ret, struct err *e);
 
 struct proof_answer {
 	struct checkpoint checkpoint;
-	bool signed_, witnessed; /* by a key that was given */
+	bool signed_, witnessed; /* by a key that was given; by more than half of the witnesses' */
 	char signer[NOTE_NAME_MAX + 1];
 };
 /* Whether the note is signed by one of the keys that bears its origin's name, and by which

@@ -77,7 +77,8 @@ struct ranges_keys {
 	struct note_key epoch;        /* of epoch 0, named ORIGIN/epoch/0 */
 	char host[NOTE_NAME_MAX + 1]; /* ORIGIN; valid with either */
 	struct note_key witness[RANGES_WITNESSES_MAX];
-	size_t nwitnesses;
+	size_t nwitnesses; /* different keys */
+	size_t quorum;     /* so many of them must have signed; 0: more than half */
 };
 /* From verifier keys in any order: a witness's (type 4), that of epoch 0, the log's. A key named by
  * the host's origin is the log key of each tenant's log too, under that log's name. Keys of other

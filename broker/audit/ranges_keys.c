@@ -67,6 +67,15 @@ static int key_of_log(
 	return set(&k->log, &k->has_log, &mine, e);
 }
 
+/* One witness under two names, or given twice, is one. */
+static bool has_witness(const struct ranges_keys *k, const struct note_key *key)
+{
+	for (size_t i = 0; i < k->nwitnesses; i++)
+		if (memcmp(k->witness[i].key, key->key, NOTE_KEY_LEN) == 0)
+			return true;
+	return false;
+}
+
 int ranges_keys(
     const struct note_key *keys, size_t n, const char *log, struct ranges_keys *ret, struct err *e)
 {
@@ -76,6 +85,8 @@ int ranges_keys(
 
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		if (keys[i].type == NOTE_COSIGNATURE) {
+			if (has_witness(&k, &keys[i]))
+				continue;
 			if (k.nwitnesses == RANGES_WITNESSES_MAX)
 				return err_set(
 				    e, -EINVAL, "more than %d witnesses", RANGES_WITNESSES_MAX);

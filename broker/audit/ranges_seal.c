@@ -316,16 +316,16 @@ static bool signed_by_epoch(struct ranges *r, const struct note *n, uint64_t siz
 
 static bool cosigned(struct ranges *r, const struct note *n, uint64_t size)
 {
-	bool any = false;
+	size_t good = 0, quorum = r->keys.quorum ? r->keys.quorum : r->keys.nwitnesses / 2 + 1;
 
 	for (size_t i = 0; i < r->keys.nwitnesses; i++) {
 		int rc = note_verify(n, &r->keys.witness[i], NULL, NULL);
 
 		if (rc < 0)
 			(void)bad(r, size, "has a witness's signature that does not hold");
-		any = any || rc == 1;
+		good += rc == 1;
 	}
-	return any;
+	return good >= quorum;
 }
 
 static bool judge(struct ranges *r, uint64_t size, const struct note *n, struct claim *ret)

@@ -8,6 +8,7 @@
 
 #include "broker/core/config.h"
 #include "broker/core/ctl_answers.h"
+#include "broker/core/export.h"
 #include "broker/core/handlers.h"
 #include "broker/core/peer.h"
 #include "broker/core/seal_store.h"
@@ -184,6 +185,8 @@ void ctl_seal_keys(struct peer *p, uint64_t question)
 {
 	json_t *keys = p->core->seal ? seal_keys(p->core->seal) : NULL;
 
+	if (keys)
+		(void)json_object_set_new(keys, "witnesses", export_witness_keys(p->core));
 	if (!keys)
 		ctl_error(p, question, CTL_FAILED, "the signer has not told its keys");
 	else

@@ -46,6 +46,8 @@ uint64_t export_witnessed(struct core *c, const char *log);
 /* What every sink that wants this log has taken; without such a sink INT64_MAX. */
 uint64_t export_taken(struct core *c, const char *log);
 
+/* The verifier keys of the configured witnesses: [text]. */
+json_t *export_witness_keys(const struct core *c);
 /* For ctl.status: broker/core/ctl_answers.h. */
 json_t *export_status(struct core *c);
 

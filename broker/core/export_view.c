@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/core/config.h"
 #include "broker/core/core.h"
 #include "broker/core/export_internal.h"
 #include "broker/core/peer.h"
@@ -115,6 +116,21 @@ static json_t *one_log(struct exporter *x, struct export_log *l)
 	    (json_int_t)l->size, "sealed", (json_int_t)l->sealed, "witnessed",
 	    (json_int_t)l->witnessed, "unwitnessed",
 	    (json_int_t)(l->size > l->witnessed ? l->size - l->witnessed : 0), "lag_s", lag);
+}
+
+json_t *export_witness_keys(const struct core *c)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; c->config && i < c->config->export.nwitnesses; i++) {
+		cleanup_buf struct buf b;
+
+		buf_init(&b, EXPORT_URL_MAX);
+		note_key_format(&c->config->export.witnesses[i].key, &b);
+		if (buf_cstr(&b))
+			(void)json_array_append_new(list, json_string((const char *)b.data));
+	}
+	return list;
 }
 
 /* ---- alarms ---- */

@@ -250,10 +250,17 @@ static int new_ranges(struct run *run, const char *log, struct ranges **ret)
 {
 	const struct told *told = run->whole ? anchor_of(run, log) : NULL;
 	struct ranges_keys keys;
+	const char *quorum = ctl_opt(run->c, "quorum");
 	struct err e = ERR_INIT;
+	uint64_t n;
 
 	if (ranges_keys(run->keys.key, run->keys.n, log, &keys, &e) < 0)
 		return ctl_fail(EXIT_USAGE, "%s", err_text(&e));
+	if (quorum && (str_to_u64(quorum, 1, RANGES_WITNESSES_MAX, &n) < 0 || n > keys.nwitnesses))
+		return ctl_fail(EXIT_USAGE, "--quorum: there are keys of %zu witness%s",
+		    keys.nwitnesses, keys.nwitnesses == 1 ? "" : "es");
+	if (quorum)
+		keys.quorum = (size_t)n;
 	if (told && ranges_new(log, &keys, told->note, strlen(told->note), ret, NULL) == 0) {
 		ranges_told(*ret);
 		if (told->shrunk)

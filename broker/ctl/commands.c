@@ -67,6 +67,7 @@ static const struct ctl_option audit_verify[] = {
     {"offline", NULL, false, "read the files even if a Postern runs"},
     {"key", "KEY", true, "a verifier key: the log's, the first epoch's, a witness's"},
     {"keys", "FILE", false, "such keys, as audit keys prints them"},
+    {"quorum", "N", false, "witnesses that must have signed; default more than half of the keys"},
     {"from-checkpoint", "FILE", false, "a checkpoint that was kept: the log must still hold it"},
     {"accept-break", NULL, false, "what was kept may be lost in a break: the log was set back"},
     {"keep", "FILE", false, "write the newest checkpoint that held to FILE"},

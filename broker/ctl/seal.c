@@ -28,6 +28,8 @@ static void keys_text(const json_t *data, struct buf *b)
 	    json_text(data, "first", key, sizeof key));
 	json_array_foreach(json_object_get(data, "logs"), i, o) buf_printf(b, "log %s %s\n",
 	    json_text(o, "log", name, sizeof name), json_text(o, "key", key, sizeof key));
+	json_array_foreach(json_object_get(data, "witnesses"), i, o)
+	    buf_printf(b, "witness %s\n", json_text(o, NULL, key, sizeof key));
 }
 
 /* A log's key does not change: a file that says something else is not replaced. */
@@ -79,6 +81,10 @@ int ctl_audit_keys(struct ctl *c)
 		(void)snprintf(
 		    title, sizeof title, "log %s", json_text(o, "log", name, sizeof name));
 		field_print(stdout, title, json_text(o, "key", key, sizeof key));
+	}
+	json_array_foreach(json_object_get(data, "witnesses"), i, o)
+	{
+		field_print(stdout, "witness", json_text(o, NULL, key, sizeof key));
 	}
 	(void)puts("Whoever verifies a log keeps its key and the first epoch's elsewhere.");
 	return EXIT_OK;

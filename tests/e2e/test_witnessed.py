@@ -100,6 +100,13 @@ def verification_says_witnessed(p):
     r = p.postern("--json", "audit", "verify", "--keys", keys)
     assert r.code in (0, 20), r
     assert "witnessed" in r.text, r
+    r = p.postern("audit", "verify", "--log", "demo", "--keys", keys, "--quorum", "2")
+    assert r.code == 2 and "1 witness" in r.error, r
+    r = p.postern("audit", "keys")
+    assert r.code == 0 and p.witness.key in r.text, r
+    r = p.postern("audit", "keys", "--write")
+    with open(f"{p.state}/etc/log.keys") as f:
+        assert r.code == 0 and f"witness {p.witness.key}\n" in f.read(), r
     out = os.path.join(p.work, "demo.plog")
     r = p.postern("audit", "export", "--log", "demo", out)
     assert r.code == 0, r

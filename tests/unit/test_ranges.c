@@ -237,6 +237,17 @@ static void keys_find_their_log(void **state)
 	assert_false(got.has_log || got.has_epoch);
 }
 
+static void one_witness_is_one_under_any_name(void **state)
+{
+	struct note_key k[] = {key("w", 4, 3), key("w", 4, 3), key("v", 4, 3), key("u", 4, 4)};
+	struct ranges_keys got;
+
+	(void)state;
+	assert_int_equal(ranges_keys(k, ARRAY_LEN(k), "demo", &got, NULL), 0);
+	assert_int_equal(got.nwitnesses, 2);
+	assert_int_equal(got.quorum, 0);
+}
+
 static void keys_that_contradict_each_other_are_refused(void **state)
 {
 	struct note_key two[] = {key("h", 1, 1), key("h/t/demo", 1, 2)};
@@ -259,6 +270,7 @@ int main(void)
 	    cmocka_unit_test(a_record_that_comes_twice_is_broken),
 	    cmocka_unit_test(ranges_cover_everything_once_however_many_holes),
 	    cmocka_unit_test(keys_find_their_log),
+	    cmocka_unit_test(one_witness_is_one_under_any_name),
 	    cmocka_unit_test(keys_that_contradict_each_other_are_refused),
 	};
 
