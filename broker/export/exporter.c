@@ -20,6 +20,7 @@
 #include "lib/util.h"
 
 #define REPORT_NS     NSEC_PER_SEC
+#define ALONE_S       30
 #define BACKOFF_FIRST NSEC_PER_SEC
 #define BACKOFF_LAST  (60 * NSEC_PER_SEC)
 
@@ -201,11 +202,21 @@ static void reload(struct exporter *x)
 		log_error("the configuration is not taken, the old one stays: %s", err_text(&e));
 }
 
+/* A core that is gone comes back, and the supervisor then gives us a new link. One that has dropped
+ * us does not: another process may do better. */
+static void on_alone(struct loop *l, void *arg)
+{
+	(void)arg;
+	log_error("no link to the core for %d seconds: ending, to be started again", ALONE_S);
+	loop_stop(l);
+}
+
 static void on_said(const struct msg *m, bool up, void *arg)
 {
 	struct exporter *x = arg;
 
 	if (!m) {
+		loop_timer_set(x->alone, up ? -1 : ALONE_S * NSEC_PER_SEC);
 		if (up)
 			linked(x);
 	} else if (msg_is(m, "export.grown")) {
@@ -327,7 +338,8 @@ int exporter_init(struct exporter *x, struct loop *l, int config_dir, int export
 	/* all of them at once: places stay where they are, and the pages come when they are used */
 	x->logs = calloc(EXPORT_LOGS_KNOWN_MAX, sizeof *x->logs);
 	x->report = loop_timer(l, -1, report, x);
-	if (x->pull && x->http && x->config && x->logs && x->report)
+	x->alone = loop_timer(l, -1, on_alone, x);
+	if (x->pull && x->http && x->config && x->logs && x->report && x->alone)
 		return 0;
 	exporter_done(x);
 	return err_set(e, -ENOMEM, "no memory");
@@ -342,6 +354,7 @@ void exporter_done(struct exporter *x)
 	http_free(steal_ptr(&x->http));
 	pull_free(steal_ptr(&x->pull));
 	loop_remove(steal_ptr(&x->report));
+	loop_remove(steal_ptr(&x->alone));
 	free(steal_ptr(&x->config));
 	free(steal_ptr(&x->logs));
 }

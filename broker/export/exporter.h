@@ -43,6 +43,7 @@ struct exporter {
 	    turn; /* the place + 1 of the log whose origin is asked for; where to look next */
 	struct sink *sinks[EXPORT_SINKS_MAX];
 	struct witness *witnesses[EXPORT_WITNESSES_MAX];
+	struct loop_source *alone;  /* without a core for too long */
 	struct loop_source *report; /* export.state, at most once a second */
 	int64_t reported_ns;
 };
