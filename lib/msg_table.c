@@ -231,7 +231,7 @@ const struct msg_type msg_types[] = {
     /* records from .. to (a checkpoint's size) into a segment */
     {"archive.cut", MSG_CORE, MSG_EXPORT, LINKED, SMALL, NO_FDS,
         {LOG, {"from", MSG_INT, INT64_MAX, false}, {"to", MSG_INT, INT64_MAX, false},
-            {"edge", MSG_BYTES, 4096, true}}}, /* the tree before `from`, packed */
+            {"edge", MSG_BYTES, 4096, true}}}, /* of record `from` - 1: leaf hash, packed tree */
     {"archive.written", MSG_EXPORT, MSG_CORE, LINKED, SMALL, NO_FDS,
         {LOG, {"from", MSG_INT, INT64_MAX, false}, {"to", MSG_INT, INT64_MAX, false},
             {"file", MSG_STRING, 255, false}, {"bytes", MSG_INT, INT64_MAX, false},
