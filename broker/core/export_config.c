@@ -210,7 +210,19 @@ int export_config_open(int dirfd, const char *path, bool secret, struct err *e)
 	return steal_fd(&fd);
 }
 
-int export_config_files(int dirfd, const struct export_sink *s, struct err *e)
+/* By mode alone: files that a daemon of no other group reads have no list of their own. */
+static bool readable(int fd, uid_t uid)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return false;
+	return (st.st_mode & (st.st_uid == uid      ? S_IRUSR
+	                         : st.st_gid == uid ? S_IRGRP
+	                                            : S_IROTH)) != 0;
+}
+
+int export_config_files(int dirfd, const struct export_sink *s, uid_t reader, struct err *e)
 {
 	const struct {
 		const char *path;
@@ -225,6 +237,10 @@ int export_config_files(int dirfd, const struct export_sink *s, struct err *e)
 		fd = export_config_open(dirfd, files[i].path, files[i].secret, e);
 		if (fd < 0)
 			return fd;
+		if (reader != 0 && !readable(fd, reader))
+			return err_set(e, -EPERM,
+			    "%s: the exporter (uid and gid %u) cannot read it", files[i].path,
+			    reader);
 	}
 	return 0;
 }

@@ -27,6 +27,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "creds/note.h"
 #include "lib/str.h"
@@ -83,7 +84,8 @@ bool export_sink_wants(const struct export_sink *s, const char *log);
 /* Opens a file that a sink names. secret: it must not be open to others. A descriptor, or -errno
  * with the path. dirfd: the configuration directory. */
 int export_config_open(int dirfd, const char *path, bool secret, struct err *e);
-/* Whether all files of a sink are there, as they must be. */
-int export_config_files(int dirfd, const struct export_sink *s, struct err *e);
+/* Whether all files of a sink are there, as they must be; reader: the exporter's uid and gid, who
+ * has to read them, 0: whoever. */
+int export_config_files(int dirfd, const struct export_sink *s, uid_t reader, struct err *e);
 
 #endif

@@ -446,6 +446,12 @@ static int told_keys(struct audit_log *l, struct audit_keys *k)
 		if (code == EXIT_OK && text && *text)
 			code = add_key(k, text, strlen(text), from);
 	}
+	json_array_foreach(json_object_get(data, "witnesses"), i, o)
+	{
+		text = json_string_value(o);
+		if (code == EXIT_OK && text && *text)
+			code = add_key(k, text, strlen(text), from);
+	}
 	k->told = k->n > 0;
 	msg_done(&m);
 	return code;

@@ -8,6 +8,7 @@
 #include "broker/core/config.h"
 #include "broker/ctl/check.h"
 #include "broker/ctl/ctl.h"
+#include "broker/supervisor/settings.h"
 #include "creds/key.h"
 #include "lib/buf.h"
 #include "lib/err.h"
@@ -87,7 +88,7 @@ static void sinks(struct check *k, int fd, const struct config *config)
 		char name[64];
 
 		(void)snprintf(name, sizeof name, "sink %s", s->name);
-		if (export_config_files(fd, s, &e) < 0)
+		if (export_config_files(fd, s, config->host.ids_base + ID_EXPORT, &e) < 0)
 			check_add(k, CHECK_BAD, name, "%s", err_text(&e));
 		else
 			check_add(k, CHECK_OK, name, "%s to %s%s", export_kind_name(s->kind),

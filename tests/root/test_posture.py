@@ -146,7 +146,7 @@ def look(p):
         busy = [w for w, b in before.items() if b]
         assert spare and len(busy) == 1, before
         boxed = {pid: (proc.uids(pid) or [0])[0] - p.ids for pid in p.sandbox_pids()}
-        who = [(r, p.daemon(r)) for r in ("supervisor", "core", "spawn", "signer", "listener")]
+        who = [(r, p.daemon(r)) for r in ("supervisor", "core", "spawn", "signer", "export", "listener")]
         who += [("worker, spare", spare[0]), ("worker, with a connection", busy[0]), ("lease", p.daemon("lease"))]
         who += [("init", pid) for pid, u in boxed.items() if u % 65536 == 65534]
         who += [("agent", pid) for pid, u in sorted(boxed.items()) if u % 65536 == 1000][:1]
@@ -174,7 +174,7 @@ def every_process_is_what_the_table_says(p):
 
 @rule
 def no_other_process_is_there(p):
-    roles = {"supervisor", "core", "spawn", "signer", "listener", "worker", "lease", "init"}
+    roles = {"supervisor", "core", "spawn", "signer", "export", "listener", "worker", "lease", "init"}
     known = {pid for r in roles for pid in p.daemons(r)}
     assert not p.sandbox_pids()
     rest = [proc.argv(x) for x in p.pids() - known if x != p.up.pid and proc.alive(x)]
@@ -185,9 +185,9 @@ def no_other_process_is_there(p):
 def no_daemon_can_be_read_by_another_of_ours(p):
     # each has its own uid, and none may be traced: /proc/PID/mem is root's
     uids = {}
-    for role in ("core", "signer", "listener"):
+    for role in ("core", "signer", "export", "listener"):
         uids[role] = proc.uids(p.daemon(role))[0]
-    assert len(set(uids.values())) == 3, uids
+    assert len(set(uids.values())) == 4, uids
 
 
 if __name__ == "__main__":

@@ -220,24 +220,28 @@ static void a_key_is_not_open_to_others(void **state)
 	struct export_sink s = {.name = "a", .ca = "ca.pem", .cert = "me.pem", .key = "me.key"};
 	struct err e = ERR_INIT;
 
-	assert_int_equal(export_config_files(f->fd, &s, &e), -ENOENT);
+	assert_int_equal(export_config_files(f->fd, &s, 0, &e), -ENOENT);
 	assert_non_null(strstr(err_text(&e), "ca.pem"));
 	config_dir_put(f, "ca.pem", "x");
 	config_dir_put(f, "me.pem", "x");
 	config_dir_put(f, "me.key", "x");
 	assert_int_equal(fchmodat(f->fd, "ca.pem", 0644, 0), 0);
-	assert_int_equal(export_config_files(f->fd, &s, NULL), 0);
+	assert_int_equal(export_config_files(f->fd, &s, 0, NULL), 0);
 	assert_int_equal(fchmodat(f->fd, "me.key", 0640, 0), 0);
-	assert_int_equal(export_config_files(f->fd, &s, NULL), 0);
+	assert_int_equal(export_config_files(f->fd, &s, 0, NULL), 0);
+	assert_int_equal(fchmodat(f->fd, "me.pem", 0644, 0), 0);
+	assert_int_equal(export_config_files(f->fd, &s, 987654, &e), -EPERM);
+	assert_non_null(strstr(err_text(&e), "me.key"));
+	assert_int_equal(export_config_files(f->fd, &s, getuid() ? getuid() : 0, NULL), 0);
 	assert_int_equal(fchmodat(f->fd, "me.key", 0604, 0), 0);
-	assert_int_equal(export_config_files(f->fd, &s, &e), -EACCES);
+	assert_int_equal(export_config_files(f->fd, &s, 0, &e), -EACCES);
 	assert_non_null(strstr(err_text(&e), "me.key"));
 	assert_int_equal(unlinkat(f->fd, "me.key", 0), 0);
 	assert_int_equal(mkdirat(f->fd, "me.key", 0700), 0);
-	assert_int_equal(export_config_files(f->fd, &s, NULL), -EINVAL);
+	assert_int_equal(export_config_files(f->fd, &s, 0, NULL), -EINVAL);
 	assert_int_equal(unlinkat(f->fd, "me.key", AT_REMOVEDIR), 0);
 	assert_int_equal(symlinkat("ca.pem", f->fd, "me.key"), 0);
-	assert_true(export_config_files(f->fd, &s, NULL) < 0);
+	assert_true(export_config_files(f->fd, &s, 0, NULL) < 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, config_dir_setup, config_dir_teardown)
