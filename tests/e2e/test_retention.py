@@ -277,9 +277,9 @@ def verdict(p, change=None, *args):
 def flip(path, at):
     with open(path, "r+b") as f:
         f.seek(at)
-        b = f.read(1)
+        b = f.read(2)
         f.seek(at)
-        f.write(bytes([b[0] ^ 0x10]))
+        f.write(bytes(x ^ 0xff for x in b))  # single bits of a frame may mean nothing
 
 
 @rule
@@ -324,9 +324,9 @@ def a_segment_cut_off_is_lost(p):
 
 
 @rule
-def a_flipped_bit_in_a_segment_is_broken(p):
+def flipped_bits_in_a_segment_are_broken(p):
     size = os.path.getsize(f"{p.archive}/{p.list[1]['file']}")
-    for at in range(50, size, size // 12):
+    for at in range(50, size - 8, size // 12):
         code, got, r = verdict(p, lambda d: flip(f"{d}/{p.list[1]['file']}", at))
         assert code == BROKEN, (at, r)
 
