@@ -270,7 +270,7 @@ const struct msg_type msg_types[] = {
     {"ctl.records", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS,
         {{"from", MSG_INT, INT64_MAX, false}, {"max", MSG_INT, 1024, false},
             {"log", MSG_STRING, NAME_MAX_LEN, true}, /* the host's if it does not say */
-            {"private", MSG_BOOL, 0, true}}}, /* with personal values: that is recorded */
+            {"private", MSG_BOOL, 0, true}}},        /* with personal values: that is recorded */
     /* the body beside a record, from byte `at` on */
     {"ctl.body", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS,
         {LOG, {"seq", MSG_INT, INT64_MAX, false}, {"at", MSG_INT, INT32_MAX, false},
@@ -279,8 +279,7 @@ const struct msg_type msg_types[] = {
         {{"size", MSG_INT, INT32_MAX, false}, {"data", MSG_BYTES, 64 * KIB, false},
             {"private", MSG_BLOBS, 1024, true}}}, /* with the first one */
     /* every personal value that was recorded with this person */
-    {"ctl.erase", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS,
-        {{"person", MSG_STRING, 1024, false}}},
+    {"ctl.erase", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {{"person", MSG_STRING, 1024, false}}},
     {"ctl.page", MSG_CORE, MSG_CTL, LINKED, MSG_MAX, NO_FDS,
         {{"from", MSG_INT, INT64_MAX, false}, {"size", MSG_INT, INT64_MAX, false},
             {"records", MSG_BLOBS, 1024, false},

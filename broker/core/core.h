@@ -97,7 +97,7 @@ struct core {
 
 	struct loop_source *reap, *minute;
 	struct space space; /* how full map and disk were, when last looked at */
-	json_t *host; /* what spawn can enforce; NULL: not told yet */
+	json_t *host;       /* what spawn can enforce; NULL: not told yet */
 	uint64_t serial;
 	int64_t rude_ns;       /* peer_rude(): since when */
 	unsigned rude, unsaid; /* what was recorded since, and what was not */
