@@ -218,16 +218,22 @@ static void witnessed(const json_t *export)
 /* On stderr as well as in the exit status: who looks at a table may not see it. */
 static int alarms(const json_t *data)
 {
-	json_t *list = json_object_get(json_object_get(data, "export"), "alarms"), *a;
+	json_t *list = json_object_get(json_object_get(data, "export"), "alarms"), *o;
+	json_t *room = json_object_get(json_object_get(data, "disk"), "warnings");
 	char text[1024];
 	size_t i;
 
-	json_array_foreach(list, i, a)
+	json_array_foreach(list, i, o)
 	{
 		(void)fprintf(
-		    stderr, "postern: warning: %s\n", json_text(a, NULL, text, sizeof text));
+		    stderr, "postern: warning: %s\n", json_text(o, NULL, text, sizeof text));
 	}
-	return json_array_size(list) > 0 ? EXIT_WARNING : EXIT_OK;
+	json_array_foreach(room, i, o)
+	{
+		(void)fprintf(stderr, "postern: warning: %lld %% of the store's %s is used\n",
+		    (long long)number(o, "percent"), json_text(o, "what", text, sizeof text));
+	}
+	return json_array_size(list) + json_array_size(room) > 0 ? EXIT_WARNING : EXIT_OK;
 }
 
 static void tenants(const json_t *data)

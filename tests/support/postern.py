@@ -300,7 +300,7 @@ class Postern:
 
     def json(self, *args):
         r = self.postern("--json", *args)
-        assert r.code == 0, r
+        assert r.code == 0 or (r.code == 10 and args[0] == "status"), r  # a full disk is none of a test's business
         return json.loads(r.text)
 
     def sessions(self):
