@@ -200,6 +200,13 @@ const struct msg_type msg_types[] = {
         {{"from", MSG_INT, INT64_MAX, false}, {"size", MSG_INT, INT64_MAX, false},
             {"records", MSG_BLOBS, 1024, false},
             {"private", MSG_BLOBS, 1024, true}}}, /* as ctl.page; for sinks that may have it */
+    /* the body beside a record, from byte `at` on */
+    {"export.body", MSG_EXPORT, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {SINK, LOG, {"seq", MSG_INT, INT64_MAX, false}, {"at", MSG_INT, INT32_MAX, false}}},
+    {"export.bodypart", MSG_CORE, MSG_EXPORT, LINKED, MSG_MAX, NO_FDS,
+        {{"size", MSG_INT, INT32_MAX, false}, /* of all of it; 0: it is not there */
+            {"data", MSG_BYTES, 64 * KIB, false},
+            {"private", MSG_BLOBS, 1024, true}}}, /* as export.batch; with the first one */
     {"export.notes", MSG_EXPORT, MSG_CORE, LINKED, SMALL, NO_FDS,
         {LOG, {"kind", MSG_STRING, 16, false}, /* checkpoint, epoch, break; from this number on */
             {"from", MSG_INT, INT64_MAX, false}}},
@@ -236,7 +243,8 @@ const struct msg_type msg_types[] = {
         {LOG, {"from", MSG_INT, INT64_MAX, false}, {"to", MSG_INT, INT64_MAX, false},
             {"file", MSG_STRING, 255, false}, {"bytes", MSG_INT, INT64_MAX, false},
             {"digest", MSG_BYTES, 32, false}, /* SHA-256 of the file, read back */
-            {"root", MSG_BYTES, 32, false}}}, /* of the first `to` records, as verified */
+            {"root", MSG_BYTES, 32, false}, /* of the first `to` records, as verified */
+            {"bodies_lost", MSG_INT, INT32_MAX, true}}}, /* of records: missing, or not theirs */
     {"archive.failed", MSG_EXPORT, MSG_CORE, LINKED, SMALL, NO_FDS, {LOG, REASON}},
 
     /* ---- a session's lease process ---- */

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "broker/audit/body.h"
 #include "broker/audit/logs.h"
 #include "broker/audit/record_store.h"
 #include "broker/audit/tree.h"
@@ -98,14 +99,18 @@ struct step {
 static int on_record(uint64_t seq, const void *data, size_t len, void *arg)
 {
 	struct step *p = arg;
+	uint8_t digest[DIGEST_LEN];
+	size_t n;
 
-	(void)data;
 	if (seq > p->to)
 		return 1;
 	if (seq != p->next)
 		return -EUCLEAN;
 	p->next++;
 	p->bytes += len;
+	/* as it was counted when it was written */
+	if (body_named(data, len, digest, &n) == 0)
+		p->bytes += n;
 	return 0;
 }
 
@@ -163,6 +168,8 @@ static int drop(struct store *s, uint32_t log, const struct step *p, struct err 
 	for (uint64_t n = p->from; r == 0 && n <= p->to; n++) {
 		log_key(log, n, key);
 		r = store_del(s, STORE_RECORDS, key, sizeof key, e);
+		if (r == 0) /* whether it names one or not: nothing is left behind */
+			r = store_del(s, STORE_BODIES, key, sizeof key, e);
 	}
 	for (uint64_t i = (p->from - 1) / TREE_TILE_WIDTH; r == 0 && i < p->to / TREE_TILE_WIDTH;
 	     i++) {

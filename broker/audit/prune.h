@@ -7,6 +7,8 @@
  * it as a compact range, and all tiles but those of leaf hashes. So the tree goes on growing, its
  * root and proofs of what is left hold as before; what needs a pruned leaf is -ENOENT.
  *
+ * Bodies that lie beside records (broker/audit/body.h) go with them.
+ *
  * Whoever prunes has seen to it that the records are somewhere else and that a checkpoint covers
  * them. Each step is one transaction: whatever dies in between, the row says what is there.
  */
@@ -28,7 +30,7 @@ struct store;
 struct log_edge {
 	uint64_t seq;             /* up to it the records are gone; 0: none are */
 	uint64_t to;              /* up to it they are in the archive */
-	uint64_t bytes;           /* of those that are in both */
+	uint64_t bytes;           /* of those that are in both, and of their bodies */
 	uint8_t leaf[DIGEST_LEN]; /* of record seq; zeros when there is none */
 	struct merkle tree;       /* of the first seq records */
 };

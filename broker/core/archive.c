@@ -154,6 +154,10 @@ static void written(struct archive *a, const struct msg *m)
 	body = json_pack("{s:s, s:I, s:I, s:I, s:O, s:O}", "file", msg_str(m, "file"), "from",
 	    (json_int_t)a->cut.from, "to", (json_int_t)a->cut.to, "bytes", msg_int(m, "bytes", 0),
 	    "digest", msg_obj(m, "digest"), "root", msg_obj(m, "root"));
+	/* somebody has taken them out of the store, or changed them */
+	if (body && msg_int(m, "bodies_lost", 0) > 0)
+		(void)json_object_set_new(
+		    body, "bodies_lost", json_integer(msg_int(m, "bodies_lost", 0)));
 	a->recording = true;
 	if (record_append(a->env.log, "log.archived",
 	        a->cut.number == LOG_HOST_NUMBER ? NULL : a->cut.log, NULL, body, true, on_archived,

@@ -18,18 +18,20 @@
 _Static_assert(B64_LEN(PIECE) + CTL_VALUES_BYTES + 2048 < MSG_MAX, "a piece fits a message");
 
 /* Of one whole body: the values are told with its first piece. */
-static void answer(struct peer *p, const struct msg *m, const struct buf *b, size_t at)
+void body_piece(
+    struct peer *p, const struct msg *m, const char *type, const struct buf *b, bool values)
 {
+	size_t at = (size_t)msg_int(m, "at", 0);
 	json_auto_t *set = json_object();
 	size_t n = b->len - at < PIECE ? b->len - at : PIECE;
 	json_t *o = json_pack(
 	    "{s:I, s:o}", "size", (json_int_t)b->len, "data", msg_json_bytes(b->data + at, n));
 
-	if (o && at == 0 && msg_bool(m, "private")) {
+	if (o && at == 0 && values) {
 		ctl_values_find(set, (const char *)b->data, b->len);
 		(void)json_object_set_new(o, "private", ctl_values(p->core, set));
 	}
-	(void)peer_send(p, "ctl.bodypart", m->id, o);
+	(void)peer_send(p, type, m->id, o);
 }
 
 int ctl_body(struct peer *p, struct msg *m, struct err *e)
@@ -52,6 +54,6 @@ int ctl_body(struct peer *p, struct msg *m, struct err *e)
 	else if (r < 0)
 		ctl_error(p, m->id, CTL_FAILED, "the body cannot be read");
 	else
-		answer(p, m, &b, at);
+		body_piece(p, m, "ctl.bodypart", &b, msg_bool(m, "private"));
 	return 0;
 }

@@ -81,7 +81,7 @@ struct exporter {
 	struct export_cursor **cursor;
 	struct export_said said[EXPORT_SINKS_MAX + EXPORT_WITNESSES_MAX];
 	struct export_ticket *tickets;
-	struct rate skips, refusals;
+	struct rate skips, refusals, told_conflicts;
 	uint64_t skipped; /* since the core started */
 };
 
@@ -107,6 +107,7 @@ int export_skip(struct peer *p, struct msg *m, struct err *e);
 
 /* export_pull.c */
 int export_pull(struct peer *p, struct msg *m, struct err *e);
+int export_body(struct peer *p, struct msg *m, struct err *e);
 int export_notes(struct peer *p, struct msg *m, struct err *e);
 
 /* export_witness.c */
@@ -119,6 +120,7 @@ int export_witness_conflict(struct peer *p, struct msg *m, struct err *e);
 int64_t export_lag_s(
     struct exporter *x, struct export_log *l); /* 0: nothing is sealed and unwitnessed */
 void export_lag_check(struct exporter *x);
+void export_lag_check_log(struct exporter *x, struct export_log *l);
 
 /* export_view.c */
 int export_state(struct peer *p, struct msg *m, struct err *e);

@@ -1,7 +1,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "broker/audit/body.h"
 #include "broker/core/core.h"
+#include "broker/core/ctl_body.h"
 #include "broker/core/ctl_values.h"
 #include "broker/core/export_internal.h"
 #include "broker/core/peer.h"
@@ -49,19 +51,49 @@ static int answer(struct peer *p, const struct msg *m, const struct export_log *
 	return 0;
 }
 
+/* Whether this sink is to have this log: it, or NULL for the archive. */
+static bool may_have(struct peer *p, struct msg *m, const struct export_sink **ret)
+{
+	const struct export_config *config = export_config_of(p->core->exporting);
+	const struct export_sink *s = export_config_sink(config, msg_str(m, "sink"));
+
+	*ret = s;
+	return (strcmp(msg_str(m, "sink"), EXPORT_ARCHIVE) == 0 && config->archive) ||
+	       (s && export_sink_wants(s, msg_str(m, "log")));
+}
+
+int export_body(struct peer *p, struct msg *m, struct err *e)
+{
+	struct exporter *x = p->core->exporting;
+	const struct export_sink *s;
+	struct export_log *l;
+	cleanup_buf struct buf b;
+	int r;
+
+	(void)e;
+	buf_init(&b, BODY_MAX);
+	if (!may_have(p, m, &s))
+		return export_refuse(p, m, "no sink of this name has such a log");
+	if (!(l = export_log_find(x, msg_str(m, "log"))))
+		return export_refuse(p, m, "there is no such log");
+	r = logs_body_get(p->core->store, l->number, (uint64_t)msg_int(m, "seq", 0), &b);
+	if ((r < 0 && r != -ENOENT) || (size_t)msg_int(m, "at", 0) > b.len)
+		return export_refuse(p, m, "the body cannot be read");
+	body_piece(p, m, "export.bodypart", &b, s && s->personal);
+	return 0;
+}
+
 int export_pull(struct peer *p, struct msg *m, struct err *e)
 {
 	struct exporter *x = p->core->exporting;
-	const struct export_config *config = export_config_of(x);
-	const struct export_sink *s = export_config_sink(config, msg_str(m, "sink"));
-	bool archive = strcmp(msg_str(m, "sink"), EXPORT_ARCHIVE) == 0 && config->archive;
 	uint64_t from = (uint64_t)msg_int(m, "from", 1);
 	json_auto_t *items = json_array(), *commitments = NULL;
 	struct page page = {.items = items, .next = from};
+	const struct export_sink *s;
 	struct export_log *l;
 
 	(void)e;
-	if (!archive && (!s || !export_sink_wants(s, msg_str(m, "log"))))
+	if (!may_have(p, m, &s))
 		return export_refuse(p, m, "no sink of this name has such a log");
 	if (!(l = export_log_find(x, msg_str(m, "log"))) || !items)
 		return export_refuse(p, m, "there is no such log");

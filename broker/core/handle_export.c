@@ -30,6 +30,7 @@ static void gone(struct peer *p)
 static const struct peer_handler handlers[] = {
     {"export.open", export_open},
     {"export.pull", export_pull},
+    {"export.body", export_body},
     {"export.notes", export_notes},
     {"export.done", export_done},
     {"export.skip", export_skip},

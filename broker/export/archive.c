@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "broker/audit/body.h"
 #include "broker/audit/export_file.h"
 #include "broker/audit/logs.h"
+#include "broker/audit/record.h"
 #include "broker/audit/segment_file.h"
 #include "broker/export/archive_check.h"
 #include "broker/export/pull.h"
@@ -40,7 +42,10 @@ struct cutting {
 	struct kept *kept;
 	size_t step;        /* of the notes that are asked for */
 	size_t nkept, next; /* the checkpoint that comes next */
-	uint64_t bytes;     /* of records */
+	uint64_t bytes;     /* of records, and of bodies beside them */
+	struct buf record;  /* that names the body which comes next */
+	uint64_t at;        /* its number */
+	uint64_t bodies_lost;
 	struct archive_check *check;
 	struct loop_source *slice;
 };
@@ -53,6 +58,7 @@ static void cutting_free(struct cutting *c)
 	archive_check_free(c->check);
 	loop_remove(c->slice);
 	buf_done(&c->notes);
+	buf_done(&c->record);
 	free(c->kept);
 	util_close(&c->fd);
 	free(c);
@@ -76,6 +82,10 @@ static void done(struct cutting *c)
 {
 	const struct archive_checked *k = archive_check_result(c->check);
 
+	if (k->bodies_lost != c->bodies_lost) {
+		fail(c, -EBADMSG, "bodies that were written are not read back");
+		return;
+	}
 	if (renameat(c->directory, ARCHIVE_TMP, c->directory, c->s.file) < 0 ||
 	    fsync(c->directory) < 0) {
 		fail(c, -errno, NULL);
@@ -84,10 +94,10 @@ static void done(struct cutting *c)
 	log_info("records %llu to %llu of log %s are in the archive: %s",
 	    (unsigned long long)c->s.from, (unsigned long long)c->s.to, c->s.log, c->s.file);
 	(void)pull_answer(c->p, c->id, "archive.written",
-	    json_pack("{s:s, s:I, s:I, s:s, s:I, s:o, s:o}", "log", c->s.log, "from",
+	    json_pack("{s:s, s:I, s:I, s:s, s:I, s:o, s:o, s:I}", "log", c->s.log, "from",
 	        (json_int_t)c->s.from, "to", (json_int_t)c->s.to, "file", c->s.file, "bytes",
 	        (json_int_t)c->bytes, "digest", msg_json_bytes(k->digest, DIGEST_LEN), "root",
-	        msg_json_bytes(k->root, DIGEST_LEN)));
+	        msg_json_bytes(k->root, DIGEST_LEN), "bodies_lost", (json_int_t)c->bodies_lost));
 	cutting_free(c);
 }
 
@@ -124,28 +134,83 @@ static void read_back(struct cutting *c)
 		fail(c, r, NULL);
 }
 
-/* ---- 2: records, each checkpoint behind the one that it ends with ---- */
+/* ---- 2: records, each body behind its record, each checkpoint behind what it ends with ---- */
+
+#define BESIDE 2 /* ends a walk: a body comes first */
+
+/* The stream's own reason is the better one. */
+static int reason(const struct cutting *c, int r)
+{
+	return r < 0 && ferror(c->f) && errno ? -errno : r;
+}
+
+static int put_checkpoints(struct cutting *c, uint64_t seq)
+{
+	int r = 0;
+
+	for (; r == 0 && c->next < c->nkept && c->kept[c->next].size <= seq; c->next++)
+		r = export_sink.checkpoint(c->w, c->kept[c->next].size,
+		    c->notes.data + c->kept[c->next].at, c->kept[c->next].len);
+	return reason(c, r);
+}
 
 static int on_record(uint64_t seq, const void *data, size_t len, void *arg)
 {
 	struct cutting *c = arg;
-	int r = export_sink.record(c->w, seq, data, len);
+	int r = reason(c, export_sink.record(c->w, seq, data, len));
+	uint8_t digest[DIGEST_LEN];
+	size_t n;
 
 	c->bytes += len;
-	for (; r == 0 && c->next < c->nkept && c->kept[c->next].size <= seq; c->next++)
-		r = export_sink.checkpoint(c->w, c->kept[c->next].size,
-		    c->notes.data + c->kept[c->next].at, c->kept[c->next].len);
-	/* the stream's own reason is the better one */
-	return r < 0 && ferror(c->f) && errno ? -errno : r;
+	c->at = seq;
+	if (r < 0)
+		return r;
+	if (body_named(data, len, digest, &n) < 0)
+		return put_checkpoints(c, seq);
+	buf_reset(&c->record);
+	buf_put(&c->record, data, len);
+	return buf_status(&c->record) < 0 ? buf_status(&c->record) : BESIDE;
+}
+
+static void on_records(int r, const char *why, void *arg);
+
+/* It is kept as it is, for others to see; but that it is not what was written is said. */
+static void on_body(
+    int r, const char *why, const void *data, size_t len, const json_t *private, void *arg)
+{
+	struct cutting *c = arg;
+
+	(void)private;
+	if (r == -ENOENT || (r == 0 && body_check(c->record.data, c->record.len, data, len) < 0)) {
+		c->bodies_lost++;
+		log_warn("log %s: the body of record %llu is %s", c->s.log,
+		    (unsigned long long)c->at, r == 0 ? "not what was written" : "missing");
+	}
+	c->bytes += len;
+	if (r == 0)
+		r = reason(c, export_sink.body(c->w, c->at, data, len));
+	if (r == -ENOENT)
+		r = 0;
+	if (r == 0)
+		r = put_checkpoints(c, c->at);
+	if (r == 0 && c->at < c->s.to)
+		r = pull_records(
+		    c->p, "archive", c->s.log, c->at + 1, c->s.to, on_record, on_records, c);
+	else if (r == 0)
+		read_back(c);
+	if (r < 0)
+		fail(c, r, why);
 }
 
 static void on_records(int r, const char *why, void *arg)
 {
 	struct cutting *c = arg;
 
-	if (r == 0)
+	if (r == BESIDE)
+		r = pull_body(c->p, "archive", c->s.log, c->at, on_body, c);
+	else if (r == 0)
 		read_back(c);
-	else
+	if (r < 0)
 		fail(c, r, why);
 }
 
@@ -271,6 +336,7 @@ void archive_cut(struct pull *p, int directory, const struct msg *m)
 	}
 	*c = (struct cutting){.p = p, .id = m->id, .directory = directory, .fd = -1};
 	buf_init(&c->notes, NOTES_BYTES);
+	buf_init(&c->record, RECORD_MAX);
 	c->s.from = (uint64_t)msg_int(m, "from", 0);
 	c->s.to = (uint64_t)msg_int(m, "to", 0);
 	(void)str_copy(c->s.log, sizeof c->s.log, msg_str(m, "log"));

@@ -6,9 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "broker/audit/body.h"
 #include "broker/audit/export_file.h"
 #include "broker/audit/segment_file.h"
+#include "broker/audit/record.h"
 #include "creds/note.h"
+#include "lib/buf.h"
 #include "lib/err.h"
 
 struct archive_check {
@@ -21,6 +24,7 @@ struct archive_check {
 	FILE *f; /* NULL: the digest is not done yet */
 	struct export_reader *reader;
 	uint8_t *slice;
+	struct buf record; /* whose body has to come next; empty: none */
 	struct archive_checked result;
 };
 
@@ -52,11 +56,38 @@ static int on_edge(
 	return memcmp(ours, theirs, DIGEST_LEN) == 0 ? 0 : -EBADMSG;
 }
 
+/* The one that a record named has not come. */
+static void no_body(struct archive_check *c)
+{
+	if (c->record.len > 0)
+		c->result.bodies_lost++;
+	buf_reset(&c->record);
+}
+
+static int on_body(void *arg, uint64_t seq, const void *data, size_t len)
+{
+	struct archive_check *c = arg;
+
+	(void)seq; /* the reader has seen that it is the record's */
+	if (c->record.len == 0)
+		return -EBADMSG;
+	if (body_check(c->record.data, c->record.len, data, len) == 0)
+		buf_reset(&c->record);
+	no_body(c);
+	return 0;
+}
+
 static int on_record(void *arg, uint64_t seq, const void *data, size_t len)
 {
 	struct archive_check *c = arg;
-	uint8_t leaf[DIGEST_LEN];
+	uint8_t leaf[DIGEST_LEN], digest[DIGEST_LEN];
+	size_t n;
 
+	no_body(c);
+	if (body_named(data, len, digest, &n) == 0)
+		buf_put(&c->record, data, len);
+	if (buf_status(&c->record) < 0)
+		return buf_status(&c->record);
 	if (seq != c->tree.size + 1 || seq > c->s.to || c->edge != c->s.from - 1)
 		return -EBADMSG;
 	merkle_leaf(data, len, leaf);
@@ -86,7 +117,8 @@ static const struct log_sink sink = {.head = on_head,
     .epoch = any_note,
     .record = on_record,
     .checkpoint = on_checkpoint,
-    .edge = on_edge};
+    .edge = on_edge,
+    .body = on_body};
 
 int archive_check_new(
     int fd, const struct segment *s, const struct merkle *tree, struct archive_check **ret)
@@ -96,6 +128,7 @@ int archive_check_new(
 
 	if (!c)
 		return -ENOMEM;
+	buf_init(&c->record, RECORD_MAX);
 	c->fd = fd;
 	c->s = *s;
 	c->tree = *tree;
@@ -122,6 +155,7 @@ void archive_check_free(struct archive_check *c)
 			(void)fclose(c->f);
 		export_reader_free(c->reader);
 		digest_free(c->digest);
+		buf_done(&c->record);
 		free(c->slice);
 	}
 	free(c);
@@ -148,6 +182,7 @@ static int raw(struct archive_check *c, struct err *e)
 
 static int whole(struct archive_check *c, struct err *e)
 {
+	no_body(c);
 	merkle_root(&c->tree, c->result.root);
 	if (ferror(c->f) || !export_complete(c->reader) || c->tree.size != c->s.to ||
 	    c->sealed != c->s.to || memcmp(c->sealed_root, c->result.root, DIGEST_LEN) != 0)

@@ -18,6 +18,7 @@ struct segment;
 
 struct archive_checked {
 	uint8_t digest[DIGEST_LEN], root[DIGEST_LEN];
+	uint64_t bodies_lost; /* that records name: missing, or not theirs */
 };
 
 /* fd is borrowed and read from its beginning; s is copied; tree: of the records before it. */

@@ -59,7 +59,7 @@ void pull_free(struct pull *p)
 		struct question *q = cut(p, &p->first);
 
 		if (pull_is_walk(q->fn))
-			free(q->arg);
+			pull_walk_free(q->arg);
 		free(q);
 	}
 	loop_remove(p->src);
@@ -115,7 +115,8 @@ static void answered(struct pull *p, const struct msg *m)
 static bool is_answer(const struct msg *m)
 {
 	static const char *const types[] = {
-	    "export.at", "export.batch", "export.notelist", "export.refused", "witness.proof"};
+	    "export.at", "export.batch", "export.bodypart",
+	    "export.notelist", "export.refused", "witness.proof"};
 
 	for (size_t i = 0; i < ARRAY_LEN(types); i++)
 		if (msg_is(m, types[i]))

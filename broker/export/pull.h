@@ -55,6 +55,12 @@ typedef void (*pull_end_fn)(int r, const char *why, void *arg);
 /* Records from .. to of a log, in order, page by page. sink: a sink's name, or "archive". */
 int pull_records(struct pull *p, const char *sink, const char *log, uint64_t from, uint64_t to,
     pull_item_fn item, pull_end_fn end, void *arg);
+/* The body beside a record, once, whole and unchecked; private: as in export.batch, or NULL. r is
+ * -ENOENT when it is not there, else as of a walk. data and private are valid during the call. */
+typedef void (*pull_body_fn)(
+    int r, const char *why, const void *data, size_t len, const json_t *private, void *arg);
+int pull_body(
+    struct pull *p, const char *sink, const char *log, uint64_t seq, pull_body_fn fn, void *arg);
 /* Notes of a kind (checkpoint, epoch, break) with a number from .. to, in order. */
 int pull_notes(struct pull *p, const char *log, const char *kind, uint64_t from, uint64_t to,
     pull_item_fn item, pull_end_fn end, void *arg);

@@ -7,6 +7,7 @@
 #include "broker/export/pull.h"
 
 bool pull_is_walk(pull_fn fn); /* the question's arg is then a walk */
+void pull_walk_free(void *walk);
 /* Whether the walk is of this arg; it is then forgotten. */
 bool pull_walk_of(void *walk, const void *arg);
 

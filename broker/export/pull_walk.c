@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "broker/export/pull_internal.h"
+#include "broker/audit/body.h"
 #include "lib/buf.h"
 #include "lib/msg.h"
 #include "lib/str.h"
@@ -19,6 +20,11 @@ struct walk {
 	pull_end_fn end;
 	void *arg;
 	bool forgotten;
+	/* of one body */
+	pull_body_fn whole;
+	uint64_t seq;
+	struct buf body;
+	json_t *private;
 };
 
 static void on_page(int r, const struct msg *m, void *arg);
@@ -43,7 +49,7 @@ static void end(struct walk *w, int r, const char *why)
 {
 	if (!w->forgotten)
 		w->end(r, why, w->arg);
-	free(w);
+	pull_walk_free(w);
 }
 
 /* 1: the page was empty. */
@@ -144,9 +150,84 @@ int pull_notes(struct pull *p, const char *log, const char *kind, uint64_t from,
 	return start(p, &w);
 }
 
+/* ---- one body, a piece at a time ---- */
+
+static void on_piece(int r, const struct msg *m, void *arg);
+
+static int ask_piece(struct walk *w)
+{
+	return pull_ask(w->p, "export.body",
+	    json_pack("{s:s, s:s, s:I, s:I}", "sink", w->sink, "log", w->log, "seq",
+	        (json_int_t)w->seq, "at", (json_int_t)w->body.len),
+	    on_piece, w);
+}
+
+/* 1: there is more. */
+static int take_piece(struct walk *w, const struct msg *m)
+{
+	size_t size = (size_t)msg_int(m, "size", 0), before = w->body.len;
+	int r;
+
+	if (size == 0)
+		return -ENOENT;
+	if ((r = msg_bytes(m, "data", &w->body)) < 0)
+		return r;
+	if (!w->private)
+		w->private = json_incref(msg_obj(m, "private"));
+	if (w->body.len == before || w->body.len > size)
+		return -EBADMSG;
+	return w->body.len < size;
+}
+
+static void on_piece(int r, const struct msg *m, void *arg)
+{
+	struct walk *w = arg;
+	const char *why = r == -EREMOTEIO ? msg_str(m, "reason") : "";
+
+	if (r == 0)
+		r = take_piece(w, m);
+	if (r == 1 && !w->forgotten && (r = ask_piece(w)) == 0)
+		return;
+	if (!w->forgotten)
+		w->whole(r, why, w->body.data, w->body.len, w->private, w->arg);
+	pull_walk_free(w);
+}
+
+int pull_body(
+    struct pull *p, const char *sink, const char *log, uint64_t seq, pull_body_fn fn, void *arg)
+{
+	struct walk *w = calloc(1, sizeof *w);
+	int r;
+
+	if (!w)
+		return -ENOMEM;
+	w->p = p;
+	w->seq = seq;
+	w->whole = fn;
+	w->arg = arg;
+	buf_init(&w->body, BODY_MAX);
+	r = str_copy(w->sink, sizeof w->sink, sink) && str_copy(w->log, sizeof w->log, log)
+	        ? ask_piece(w)
+	        : -EINVAL;
+	if (r < 0)
+		pull_walk_free(w);
+	return r;
+}
+
+/* ---- for pull.c ---- */
+
+void pull_walk_free(void *walk)
+{
+	struct walk *w = walk;
+
+	buf_done(&w->body);
+	json_decref(w->private);
+	free(w);
+}
+
 bool pull_is_walk(pull_fn fn)
 {
-	return fn == on_page;
+	return fn == on_page || fn == on_piece;
 }
 
 bool pull_walk_of(void *walk, const void *arg)

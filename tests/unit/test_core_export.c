@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "broker/audit/body.h"
 #include "broker/audit/logs.h"
 #include "broker/core/core.h"
 #include "broker/core/export_internal.h"
@@ -110,6 +111,52 @@ static void gives_no_log_that_no_sink_is_to_have(void **state)
 	rig_send(f->x, "export.notes", 5,
 	    json_pack("{s:s, s:s, s:i}", "log", "demo", "kind", "checkpoint", "from", 0));
 	xr_expect(f, "export.notelist", &m);
+	msg_done(&m);
+}
+
+static void ask_body(struct xr *f, const char *sink, const char *log, int at)
+{
+	rig_send(f->x, "export.body", 5,
+	    json_pack("{s:s, s:s, s:i, s:i}", "sink", sink, "log", log, "seq",
+	        (int)xr_size(f, strcmp(log, "demo") == 0), "at", at));
+}
+
+static void gives_bodies_in_pieces(void **state)
+{
+	struct xr *f = *state;
+	struct msg m = MSG_INIT;
+	cleanup_buf struct buf want, got;
+	char text[80000];
+
+	buf_init(&want, BODY_MAX);
+	buf_init(&got, BODY_MAX);
+	memset(text, 'x', sizeof text - 1);
+	text[sizeof text - 1] = '\0';
+	assert_int_equal(
+	    note(f->r->core, "conn.event", "demo", json_pack("{s:s}", "person", "ann@example.com"),
+	        json_pack("{s:s, s:s}", "text", text, "person", "ann@example.com")),
+	    0);
+	xr_commit(f);
+	assert_int_equal(logs_body_get(f->r->store, 1, xr_size(f, 1), &want), 0);
+	do {
+		ask_body(f, "all", "demo", (int)got.len);
+		xr_expect(f, "export.bodypart", &m);
+		assert_int_equal(msg_int(&m, "size", 0), want.len);
+		assert_int_equal(msg_bytes(&m, "data", &got), 0);
+		assert_null(msg_obj(&m, "private"));
+		msg_done(&m);
+	} while (got.len < want.len);
+	assert_int_equal(got.len, want.len);
+	assert_memory_equal(got.data, want.data, want.len);
+	ask_body(f, "demos", "host", 0); /* not its log */
+	xr_refused(f, "no sink");
+	ask_body(f, "archive", "demo", 0); /* none is configured */
+	xr_refused(f, "no sink");
+	ask_body(f, "all", "demo", (int)want.len + 1);
+	xr_refused(f, "cannot be read");
+	ask_body(f, "all", "host", 0); /* it has none */
+	xr_expect(f, "export.bodypart", &m);
+	assert_int_equal(msg_int(&m, "size", -1), 0);
 	msg_done(&m);
 }
 
@@ -290,6 +337,7 @@ int main(void)
 	    TEST(tells_what_has_grown),
 	    TEST(gives_records_in_order),
 	    TEST(gives_no_log_that_no_sink_is_to_have),
+	    TEST(gives_bodies_in_pieces),
 	    TEST(personal_values_go_where_they_may),
 	    TEST(a_cursor_goes_forward_only),
 	    TEST(a_cursor_outlives_the_core),

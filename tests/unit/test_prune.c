@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 #include <time.h>
+#include "broker/audit/body.h"
 #include "broker/audit/log_feed.h"
 #include "broker/audit/logs.h"
 #include "broker/audit/ranges.h"
@@ -212,6 +213,60 @@ static void what_is_left_proves_what_it_proved(void **state)
 	holds(f, 2304);
 	assert_int_equal(logs_head(f->store, LOG, &h, NULL), 0);
 	assert_int_equal(h.seq, RECORDS + 700);
+}
+
+static void append_long(struct fix *f)
+{
+	char *text = malloc(RECORD_MAX + 2);
+
+	assert_non_null(text);
+	memset(text, 'x', RECORD_MAX + 1);
+	text[RECORD_MAX + 1] = '\0';
+	assert_int_equal(record_append(f->log, "one", "demo", NULL,
+	                     json_pack("{s:s}", "text", text), false, NULL, NULL),
+	    0);
+	assert_int_equal(f->log->ops->flush(f->log), 0);
+	free(text);
+}
+
+static uint64_t bytes_left(struct fix *f, uint64_t from, uint64_t to)
+{
+	uint64_t sum = 0;
+
+	for (uint64_t seq = from; seq <= to; seq++) {
+		cleanup_buf struct buf b;
+
+		buf_init(&b, RECORD_MAX + BODY_MAX);
+		assert_int_equal(logs_get(f->store, LOG, seq, &b), 0);
+		(void)logs_body_get(f->store, LOG, seq, &b);
+		sum += b.len;
+	}
+	return sum;
+}
+
+static void bodies_go_with_their_records_and_are_counted(void **state)
+{
+	struct fix *f = *state;
+	cleanup_buf struct buf b;
+	struct log_head h;
+
+	buf_init(&b, BODY_MAX);
+	append_long(f); /* 3001 */
+	append(f, 300);
+	append_long(f); /* 3302 */
+	assert_int_equal(logs_head(f->store, LOG, &h, NULL), 0);
+	assert_int_equal(h.bytes, bytes_left(f, 1, 3302));
+	assert_true(h.bytes - f->bytes > 2 * RECORD_MAX);
+	archived(f, 3302);
+	assert_int_equal(prune(f, 3302), 3072);
+	assert_int_equal(logs_body_get(f->store, LOG, 3001, &b), -ENOENT);
+	assert_int_equal(logs_body_get(f->store, LOG, 3302, &b), 0);
+	assert_int_equal(logs_head(f->store, LOG, &h, NULL), 0);
+	assert_int_equal(h.bytes, bytes_left(f, 3073, 3302));
+	append(f, 1); /* its writer counts as the store does */
+	assert_int_equal(logs_head(f->store, LOG, &h, NULL), 0);
+	assert_int_equal(h.bytes, bytes_left(f, 3073, 3303));
+	holds(f, 3072);
 }
 
 static void what_needs_a_pruned_leaf_is_said_to_be_in_the_archive(void **state)
@@ -425,7 +480,7 @@ int main(void)
 	    T(a_store_opens_after_a_prune_and_goes_on), T(the_writer_counts_what_is_gone),
 	    T(checkpoints_below_the_edge_go_too), T(a_store_that_was_pruned_is_less_full),
 	    T(a_verifier_calls_it_archived), T(a_hole_stops_it_and_changes_nothing),
-	    T(killed_at_any_moment_it_holds),
+	    T(killed_at_any_moment_it_holds), T(bodies_go_with_their_records_and_are_counted),
 	    cmocka_unit_test(reads_back_what_it_wrote_and_nothing_else)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
