@@ -116,10 +116,10 @@ static void on_batch(int r, const struct msg *m, void *arg)
 		again(s);
 		return;
 	}
-	if ((uint64_t)msg_int(m, "from", 0) != f->seq + 1)
-		log_warn("export %s: records %llu to %lld of %s are not in the store any more",
-		    s->config.name, (unsigned long long)f->seq + 1,
-		    (long long)msg_int(m, "from", 0) - 1, s->batch.log);
+	if ((uint64_t)msg_int(m, "from", 0) != f->seq + 1) {
+		sink_failed(s, 0, "the core gave other records than the next");
+		return;
+	}
 	batch_send(s);
 }
 
@@ -298,6 +298,8 @@ static void rewind_feeds(struct sink *s)
 
 void sink_failed(struct sink *s, int64_t after_s, const char *why)
 {
+	/* the answer to a question of before would be taken for the next records */
+	pull_forget(s->x->pull, s);
 	rewind_feeds(s);
 	s->state = SINK_WAITING;
 	s->failures++;

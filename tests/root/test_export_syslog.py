@@ -97,6 +97,79 @@ def moves_its_cursor_only_while_the_connection_is_up(rig, server):
     assert 2 in server.seqs()
 
 
+class Closing:
+    """A collector that takes connections and reads; the first one it closes when told."""
+
+    def __init__(self, pki):
+        self.seqs = []  # of each connection
+        self.close_first = threading.Event()
+        c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        c.load_cert_chain(*pki.cert("server"))
+        self.s = socket.create_server(("127.0.0.1", 0))
+        self.port = self.s.getsockname()[1]
+        threading.Thread(target=self.accept, args=(c,), daemon=True).start()
+
+    def accept(self, context):
+        while True:
+            try:
+                conn, _ = self.s.accept()
+            except OSError:
+                return
+            got = []
+            self.seqs.append(got)
+            threading.Thread(target=self.read, args=(context, conn, got, len(self.seqs) == 1), daemon=True).start()
+
+    def read(self, context, conn, got, first):
+        data = b""
+        with context.wrap_socket(conn, server_side=True) as t:
+            t.settimeout(0.05)
+            while not (first and self.close_first.is_set()):
+                try:
+                    data += t.recv(65536) or b"\0"
+                except TimeoutError:
+                    continue
+                if data.endswith(b"\0"):
+                    return
+                while b" " in data:
+                    n, rest = data.split(b" ", 1)
+                    if len(rest) < int(n):
+                        break
+                    m = LINE.match(rest[:int(n)])
+                    if m and m[4] == b"record" and m[6] == b"demo":
+                        got.append(int(m[7]))
+                    data = rest[int(n):]
+
+
+@rule
+def takes_no_answer_of_before_for_the_next_records():
+    """The connection breaks while the core is asked for the next page: what was sent is sent again."""
+    pki = Pki(f"{PKI}/late")
+    server = Closing(pki)
+    rig = Rig(config(server.port, extra=", logs: [demo]"), files(pki), start=False)
+    real, asked, go = rig.export_pull, threading.Event(), threading.Event()
+
+    def late(o):
+        if o["from"] > 1 and not asked.is_set():
+            asked.set()
+            go.wait(60)
+        return real(o)
+    rig.export_pull = late
+    rig.maker.grow("demo", 1000)
+    rig.maker.seal("demo")
+    try:
+        rig.start()
+        assert asked.wait(60)
+        server.close_first.set()
+        until(rig.stderr, lambda: "closed the connection" in rig.stderr())
+        go.set()
+        rig.delivered("siem")
+        in_order(server.seqs[1], 1000)
+    finally:
+        go.set()
+        rig.close()
+        server.s.close()
+
+
 def refused(rig, why):
     rig.grow("demo", 3)
     rig.state("siem", "failing", why)
