@@ -277,6 +277,7 @@ static json_t *mapped(const struct ocsf_from *f, json_t *record, struct ocsf_eve
 	                    ? (int)json_integer_value(class_uid)
 	                    : c->class_uid;
 	ev->severity = severity(c);
+	ev->of_skip = strcmp(name, "export.skipped") == 0;
 	if (ocsf_time(text_of(json_object_get(record, "time")), &ev->time_ns) < 0)
 		ev->time_ns = f->now_ns;
 	o = event_new(f, ev,

@@ -39,6 +39,7 @@ struct ocsf_from {
 struct ocsf_event {
 	uint64_t number; /* of the record, or size of the checkpoint */
 	bool checkpoint;
+	bool of_skip; /* a record that tells of one that a sink would not take */
 	int64_t time_ns;
 	int class_uid;
 	enum ocsf_severity severity;

@@ -93,17 +93,24 @@ static void skipped(struct sink *s)
  * (OTLP/HTTP, "Partial Success"). */
 static void partly(struct otlp *o, const struct otlp_answer *got)
 {
+	const struct ocsf_event *events = o->batch->events;
 	char why[WHY_MAX];
+	size_t at = o->to - 1;
 
+	/* passing over a record of such a skip leaves no record: it must not stand for the others
+	 */
+	while (at > o->from && events[at].of_skip)
+		at--;
+	if (events[at].of_skip)
+		at = o->to - 1;
 	if (o->to - o->from == 1)
 		(void)snprintf(why, sizeof why, "rejected: %s", got->message);
 	else
 		(void)snprintf(why, sizeof why,
 		    "%llu of %llu to %llu were rejected, it is not known which: %s",
-		    (unsigned long long)got->rejected,
-		    (unsigned long long)o->batch->events[o->from].number,
-		    (unsigned long long)o->batch->events[o->to - 1].number, got->message);
-	sink_skip(o->sink, o->to - 1, why);
+		    (unsigned long long)got->rejected, (unsigned long long)events[o->from].number,
+		    (unsigned long long)events[o->to - 1].number, got->message);
+	sink_skip(o->sink, at, why);
 }
 
 static void accepted(struct otlp *o, const struct http_answer *a)

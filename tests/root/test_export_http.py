@@ -172,6 +172,17 @@ def records_what_was_rejected_and_does_not_send_it_again(rig, server):
     assert server.taken == [] and len(rig.skips) == 1 and "too old" in rig.skips[0][3]
 
 
+@with_otlp(script=[(200, {}, b'{"partialSuccess":{"rejectedLogRecords":"2"}}')])
+def does_not_hide_what_was_rejected_behind_a_record_of_a_skip(rig, server):
+    """The core makes no record when a record of a skip is skipped: another one has to be named."""
+    rig.maker.grow("demo", 3)
+    rig.maker.grow("demo", 2, **{"class": "export.skipped"})
+    rig.maker.seal("demo")
+    rig.grown()
+    rig.delivered("otel")
+    assert [s[2] for s in rig.skips] == [3] and "2 of 1 to 5" in rig.skips[0][3], rig.skips
+
+
 @with_otlp(script=[(200, {}, b"<html>hello</html>"), (200, {}, b"x" * (1 << 20)), (302, {"Location": "/"}, b""),
                    (200, {}, b'{"partialSuccess":[]}')])
 def believes_no_answer_that_is_none(rig, server):
