@@ -191,22 +191,25 @@ static void on_answer(const struct http_answer *a, void *arg)
 		failed(w, a->why);
 		return;
 	}
-	w->failures = 0;
 	(void)snprintf(why, sizeof why, "HTTP status %d: %s", a->status,
 	    str_escape(said, sizeof said, a->body, a->len));
 	switch (a->status) {
 	case 200:
+		w->failures = 0;
 		cosigned(w, a);
 		break;
 	case 409:
+		w->failures = 0;
 		has_other(w, a);
 		break;
 	case 422: /* the proof does not hold: it has seen another log than ours */
+		w->failures = 0;
 		disagree(w, w->logs[w->log].old, why);
 		break;
 	case 400:
 	case 403: /* no key of ours is trusted there */
 	case 404: /* it does not know this log */
+		w->failures = 0;
 		log_failed(w, why);
 		break;
 	default:
