@@ -68,10 +68,21 @@ static void check(struct exporter *x, struct export_log *l)
 	}
 }
 
+/* What was sealed before we were there, or before there were witnesses, needs a moment. */
+static bool too_early(const struct exporter *x)
+{
+	return clock_boot_ns() - x->since_boot_ns < EXPORT_LAG_S * NSEC_PER_SEC;
+}
+
+void export_lag_check_log(struct exporter *x, struct export_log *l)
+{
+	if (!too_early(x))
+		check(x, l);
+}
+
 void export_lag_check(struct exporter *x)
 {
-	/* what was sealed before we were there, or before there were witnesses, needs a moment */
-	if (clock_boot_ns() - x->since_boot_ns < EXPORT_LAG_S * NSEC_PER_SEC)
+	if (too_early(x))
 		return;
 	export_look(x);
 	for (size_t i = 0; i < x->nlogs; i++)

@@ -21,6 +21,9 @@
 #define QUORUM_KEY "@witnessed" /* beside the cursors; no sink has such a name */
 #define LOOK_BACK  32           /* checkpoints, for one that counts */
 
+#define CONFLICTS_PER_S 1 /* that are recorded; all are shown */
+#define CONFLICTS_BURST 32
+
 static size_t key_of(const struct export_log *l, char dst[STORE_KEY_MAX])
 {
 	memcpy(dst, QUORUM_KEY, sizeof QUORUM_KEY);
@@ -56,7 +59,7 @@ static void set_witnessed(struct exporter *x, struct export_log *l, uint64_t siz
 		    json_pack("{s:s, s:I}", "log", l->name, "size", (json_int_t)size));
 	l->ever = true;
 	(void)store_later_key(x->core->store, STORE_CURSORS, key, key_of(l, key), b.data, b.len);
-	export_lag_check(x);
+	export_lag_check_log(x, l);
 }
 
 /* From the store: what it says was witnessed is counted again, by the keys of now. */
@@ -167,6 +170,13 @@ static void forget_conflict(struct export_log *l, const char *witness, uint64_t 
 	}
 }
 
+/* Said before, word for word: proves nothing new. */
+static bool is_there(const struct note *n, const struct buf *note, const struct buf *line)
+{
+	return memmem(note->data + n->text_len, note->len - n->text_len, line->data, line->len) !=
+	       NULL;
+}
+
 static int add(struct exporter *x, struct export_log *l, uint64_t size,
     const struct export_witness *w, const struct buf *line, struct err *e)
 {
@@ -184,7 +194,12 @@ static int add(struct exporter *x, struct export_log *l, uint64_t size,
 		return err_set(e, r, "there is no such checkpoint");
 	if ((r = note_parse(before.data, before.len, &n, e)) < 0)
 		return r;
-	if ((r = verify_line(&n, &w->key, line, e)) == 0 &&
+	r = verify_line(&n, &w->key, line, e);
+	if (r == 0 && is_there(&n, &before, line)) {
+		note_done(&n);
+		return 0;
+	}
+	if (r == 0 &&
 	    (merge(&n, &before, &w->key, line, &after) < 0 ||
 	        logs_checkpoint_put(x->core->store, l->number, size, after.data, after.len) < 0))
 		r = err_set(e, -ENOBUFS, "it cannot be kept");
@@ -284,6 +299,9 @@ int export_witness_conflict(struct peer *p, struct msg *m, struct err *e)
 	c->since_s = core_now_s(p->core);
 	c->next = l->conflicts;
 	l->conflicts = c;
+	/* told, and forgotten by a signature, as often as somebody likes */
+	if (!rate_take(&x->told_conflicts, clock_mono_ns(), CONFLICTS_PER_S, CONFLICTS_BURST))
+		return 0;
 	log_error(
 	    "witness %s has seen another log %s than this one, of %llu records; ours has %llu: %s",
 	    c->witness, l->name, (unsigned long long)c->size, (unsigned long long)l->size,

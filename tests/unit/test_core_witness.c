@@ -280,6 +280,45 @@ static void a_conflict_is_recorded_once_and_shown(void **state)
 	assert_int_equal(xr_alarms(f, "has seen another log"), 0);
 }
 
+/* Told and taken back in turn, as fast as it can be said. */
+static void conflicts_do_not_fill_the_log(void **state)
+{
+	struct xr *f = *state;
+	cleanup_buf struct buf line;
+
+	buf_init(&line, 1024);
+	xr_configure(f, 2, 1);
+	put_checkpoint(f, 2);
+	line_of(0, 2, true, &line);
+	send_line(f, 0, 2, &line);
+	rig_turns(f->r);
+	xr_commit(f);
+	say_conflict(f, 0, 1);
+	send_line(f, 0, 2, &line); /* what is there already proves nothing new */
+	rig_turns(f->r);
+	assert_int_equal(xr_alarms(f, "has seen another log"), 1);
+	for (int64_t i = 0; i < 100; i++) {
+		struct checkpoint c = {.origin = "log.example.com/h", .size = 2};
+		uint8_t seed[NOTE_KEY_LEN];
+		cleanup_buf struct buf text;
+		struct note_key k;
+
+		buf_init(&text, NOTE_MAX);
+		memset(c.root, 2, sizeof c.root);
+		checkpoint_text(&c, &text);
+		xr_witness_key(0, &k);
+		xr_seed(0, seed);
+		buf_reset(&line);
+		assert_int_equal(
+		    note_sign((const char *)text.data, text.len, &k, seed, 2000 + i, &line, NULL),
+		    0);
+		send_line(f, 0, 2, &line);
+		say_conflict(f, 0, 1);
+	}
+	assert_in_range(xr_records_with(f, "\"class\":\"log.conflict\""), 2, 40);
+	assert_int_equal(xr_alarms(f, "has seen another log"), 1);
+}
+
 static void a_lag_is_an_alarm_and_two_records(void **state)
 {
 	struct xr *f = *state;
@@ -318,6 +357,7 @@ int main(void)
 	    TEST(a_cosignature_has_to_hold),
 	    TEST(a_witness_gets_a_proof_and_the_note),
 	    TEST(a_conflict_is_recorded_once_and_shown),
+	    TEST(conflicts_do_not_fill_the_log),
 	    TEST(a_lag_is_an_alarm_and_two_records),
 	};
 
