@@ -100,6 +100,9 @@ static void on_archived(int r, uint64_t seq, void *arg)
 		failed(a, "the log cannot be written");
 		return;
 	}
+	a->segments++;
+	a->last = a->cut;
+	a->last_ns = clock_wall_ns();
 	if (log_edge_archived(a->env.store, a->cut.number, a->cut.to, a->bytes, &e) < 0)
 		failed(a, err_text(&e));
 	else
@@ -213,14 +216,16 @@ static void force(struct archive *a, const struct log_info *l, uint64_t to, cons
 }
 
 /* Whether something was done, and there may be more. */
-static bool prune(struct archive *a, const struct export_config *c, const struct log_info *l)
+static bool prune(struct archive *a, const struct export_config *c, size_t i)
 {
-	char why[ARCHIVE_WHY_MAX];
+	const struct log_info *l = &a->logs[i];
+	char *why = a->held[i];
 	struct err e = ERR_INIT;
 	struct log_edge g;
 	uint64_t most, edge;
 	int r;
 
+	*why = '\0';
 	if (log_edge_get(a->env.store, l->number, &g, NULL) < 0 || g.to - g.seq < TREE_TILE_WIDTH)
 		return false;
 	most = archive_most(a, c, l, &g, why);
@@ -273,7 +278,7 @@ static void on_tick(struct loop *loop, void *arg)
 		return;
 	list(a);
 	for (size_t i = 0; i < a->nlogs; i++)
-		if (prune(a, c, &a->logs[i])) {
+		if (prune(a, c, i)) {
 			loop_timer_set(a->tick, STEP_NS);
 			return;
 		}
@@ -281,9 +286,9 @@ static void on_tick(struct loop *loop, void *arg)
 		return;
 	a->retry_ns = 0;
 	for (size_t i = 0; i < a->nlogs; i++) {
-		const struct log_info *l = &a->logs[(a->turn + i) % a->nlogs];
+		size_t at = (a->turn + i) % a->nlogs;
 
-		if (archive_due(a, c, l, &next)) {
+		if (archive_due(a, c, &a->logs[at], &next, a->held[at])) {
 			a->turn = (a->turn + i + 1) % a->nlogs;
 			cut(a, &next);
 			return;
@@ -336,17 +341,28 @@ void archive_free(struct archive *a)
 
 json_t *archive_status(struct archive *a)
 {
-	json_t *logs = json_array();
+	const struct export_config *c = config_of(a);
+	json_t *logs = json_array(), *last = json_null();
+	bool more = false;
 
 	list(a);
 	for (size_t i = 0; i < a->nlogs; i++) {
 		struct log_edge g;
 
-		if (log_edge_get(a->env.store, a->logs[i].number, &g, NULL) == 0 && g.to > 0)
-			(void)json_array_append_new(
-			    logs, json_pack("{s:s, s:I, s:I}", "log", a->logs[i].name, "archived",
-			              (json_int_t)g.to, "pruned", (json_int_t)g.seq));
+		if (log_edge_get(a->env.store, a->logs[i].number, &g, NULL) < 0 ||
+		    (g.to == 0 && *a->held[i] == '\0'))
+			continue;
+		if ((more = json_array_size(logs) == ARCHIVE_SHOWN_MAX))
+			break;
+		(void)json_array_append_new(
+		    logs, json_pack("{s:s, s:I, s:I, s:s}", "log", a->logs[i].name, "archived",
+		              (json_int_t)g.to, "pruned", (json_int_t)g.seq, "held", a->held[i]));
 	}
-	return json_pack("{s:o, s:s, s:s}", "logs", logs, "cutting", a->cutting ? a->cut.log : "",
-	    "failed", a->failed);
+	if (a->segments > 0)
+		last = json_pack("{s:s, s:I, s:I, s:I}", "log", a->last.log, "from",
+		    (json_int_t)a->last.from, "to", (json_int_t)a->last.to, "ago_s",
+		    (json_int_t)((clock_wall_ns() - a->last_ns) / NSEC_PER_SEC));
+	return json_pack("{s:b, s:o, s:b, s:s, s:I, s:o, s:s}", "on", c && c->archive, "logs", logs,
+	    "more", more, "cutting", a->cutting ? a->cut.log : "", "segments",
+	    (json_int_t)a->segments, "last", last, "failed", a->failed);
 }

@@ -33,6 +33,7 @@ struct store;
 #define ARCHIVE_FULL_PERCENT 90
 #define ARCHIVE_TICK_S       5
 #define ARCHIVE_RETRY_S      15  /* after a segment that could not be written */
+#define ARCHIVE_SHOWN_MAX    128 /* logs in one answer */
 #define ARCHIVE_CUT_S        900 /* until a cut is asked for again */
 
 struct archive_env {
@@ -55,7 +56,7 @@ void archive_lost(struct archive *a);
 bool archive_answer(struct archive *a, const struct msg *m);
 /* Looks at once. */
 void archive_soon(struct archive *a);
-/* {"logs":[{"log","archived","pruned"}], "cutting", "failed": why the last one was not written} */
+/* As ctl.status has it: broker/core/ctl_answers.h. */
 json_t *archive_status(struct archive *a);
 
 #endif

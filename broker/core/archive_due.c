@@ -114,8 +114,8 @@ static uint64_t bounded(struct archive *a, const struct export_config *c, const 
 	return to;
 }
 
-bool archive_due(
-    struct archive *a, const struct export_config *c, const struct log_info *l, struct cut *ret)
+bool archive_due(struct archive *a, const struct export_config *c, const struct log_info *l,
+    struct cut *ret, char why[ARCHIVE_WHY_MAX])
 {
 	struct log_head head;
 	struct log_edge g;
@@ -130,8 +130,13 @@ bool archive_due(
 		return false;
 	/* more than the record that tells of the segment before */
 	full = archive_full(a);
-	if ((to = newest(a, c, l, head.seq, !full)) <= g.to + 1)
+	if ((to = newest(a, c, l, head.seq, !full)) <= g.to + 1) {
+		if (!full && c->quorum > 0 && newest(a, c, l, head.seq, false) > g.to + 1)
+			(void)snprintf(why, ARCHIVE_WHY_MAX,
+			    "the quorum of witnesses has not signed more than %llu",
+			    (unsigned long long)(to > 0 ? to : g.to));
 		return false;
+	}
 	*ret = (struct cut){.number = l->number, .from = g.to + 1};
 	ret->to = bounded(a, c, l, &g, to, bytes, full);
 	(void)str_copy(ret->log, sizeof ret->log, l->name);

@@ -40,11 +40,15 @@ struct archive {
 	int64_t retry_ns;   /* boot time before which none is asked for; 0: none failed */
 	char failed[ARCHIVE_WHY_MAX];
 	uint64_t pruned_to; /* of the record that is under way */
+	uint64_t segments;  /* since we are here; the last of them, and when */
+	struct cut last;
+	int64_t last_ns;
+	char held[LOGS_MAX][ARCHIVE_WHY_MAX]; /* of each of logs: whom it waits for; "": nobody */
 };
 
-/* Whether a segment of this log is due, and which. */
-bool archive_due(
-    struct archive *a, const struct export_config *c, const struct log_info *l, struct cut *ret);
+/* Whether a segment of this log is due, and which; else why: what it waits for, if anything. */
+bool archive_due(struct archive *a, const struct export_config *c, const struct log_info *l,
+    struct cut *ret, char why[ARCHIVE_WHY_MAX]);
 /* Up to which record a log may be pruned now; not more than the edge's `to`. why: what holds it
  * back beyond that, "" if nothing does. */
 uint64_t archive_most(struct archive *a, const struct export_config *c, const struct log_info *l,

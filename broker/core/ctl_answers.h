@@ -16,9 +16,12 @@
  * "witnesses": [{"name","url","state","reason","since_s"}], "logs": [{"log","size","sealed",
  * "witnessed","unwitnessed": records,"lag_s": age of the oldest sealed one of these}] (none without
  * witnesses), "more", "skipped": records, since the core started, "alarms": [text]},
- *    "config": {"digest","loaded": time},
- *    "tenants": [{"name","cas":[fingerprint],"roles":[name],"sessions": live,"limit"}],
- *    "connections": open, "sessions": live, "sessions_limit"}
+ *    "archive": null | {"on": it is configured, "logs": [{"log","archived": up to this record,
+ * "pruned": likewise,"held": whom the next records wait for}], "more", "cutting": a log,
+ * "segments": since the core started, "last": null | {"log","from","to","ago_s"}, "failed": why the
+ * last one was not written}, "config": {"digest","loaded": time}, "tenants":
+ * [{"name","cas":[fingerprint],"roles":[name],"sessions": live,"limit"}], "connections": open,
+ * "sessions": live, "sessions_limit"}
  *
  * ctl.sessions -> {"sessions": [SUMMARY, ...]}, newest first, at most 256; "more": true if there
  * are more SUMMARY {"id","state","tenant","role","template","person","task","peer","route": "ssh" |

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "broker/core/archive.h"
 #include "broker/core/config.h"
 #include "broker/core/conn.h"
 #include "broker/core/ctl_answers.h"
@@ -86,14 +87,16 @@ static void finish(struct question *q)
 	for (const struct conn *k = c->conns; k; k = k->next)
 		open += k->state == CONN_OPEN;
 	(void)peer_send(peer_find(c, q->peer), "ctl.answer", q->id,
-	    json_pack("{s:{s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I}}",
+	    json_pack(
+	        "{s:{s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I}}",
 	        "data", "version", POSTERN_VERSION, "boot", clock_boot_id(), "uptime_s",
 	        (json_int_t)((clock_boot_ns() - c->started_boot_ns) / NSEC_PER_SEC), "processes",
 	        q->processes ? json_incref(q->processes) : json_array(), "host",
 	        c->host ? json_incref(c->host) : json_null(), "disk", disk(c), "log", log_state(c),
 	        "seal", c->seal ? seal_status(c->seal) : json_null(), "export", export_status(c),
-	        "config", config_state(c), "tenants", tenants(c), "connections", (json_int_t)open,
-	        "sessions", (json_int_t)session_count(c, NULL), "sessions_limit",
+	        "archive", c->archive ? archive_status(c->archive) : json_null(), "config",
+	        config_state(c), "tenants", tenants(c), "connections", (json_int_t)open, "sessions",
+	        (json_int_t)session_count(c, NULL), "sessions_limit",
 	        (json_int_t)(c->config ? c->config->host.sessions : 0)));
 	question_free(q);
 }

@@ -215,6 +215,44 @@ static void witnessed(const json_t *export)
 	table_print(t, stdout);
 }
 
+/* Nothing when none is configured and nothing was ever archived. */
+static void archive(const json_t *o)
+{
+	static const char *const columns[] = {"LOG", "ARCHIVED", "PRUNED", "WAITS FOR", NULL};
+	cleanup_table struct table *t = table_new(columns);
+	json_t *list = json_object_get(o, "logs"), *last = json_object_get(o, "last"), *one;
+	char text[512], log[64], ago[32];
+	size_t i;
+
+	if (!t || (!json_is_true(json_object_get(o, "on")) && json_array_size(list) == 0))
+		return;
+	(void)putchar('\n');
+	(void)snprintf(
+	    text, sizeof text, "%lld segments since the start", (long long)number(o, "segments"));
+	if (json_is_object(last))
+		(void)snprintf(text, sizeof text,
+		    "%lld segments since the start, the last of %s up to %lld, %s ago",
+		    (long long)number(o, "segments"), json_text(last, "log", log, sizeof log),
+		    (long long)number(last, "to"),
+		    span_text(ago, sizeof ago, number(last, "ago_s")));
+	field_print(stdout, "archive", text);
+	if (*json_text(o, "cutting", log, sizeof log))
+		field_print(stdout, "cutting", log);
+	if (*json_text(o, "failed", text, sizeof text))
+		field_print(stdout, "ALARM", text);
+	json_array_foreach(list, i, one)
+	{
+		char to[24], pruned[24], held[SEAL_TEXT];
+
+		table_row(t, (const char *[]){json_text(one, "log", log, sizeof log),
+		                 json_text(one, "archived", to, sizeof to),
+		                 json_text(one, "pruned", pruned, sizeof pruned),
+		                 json_text(one, "held", held, sizeof held)});
+	}
+	if (json_array_size(list) > 0)
+		table_print(t, stdout);
+}
+
 /* On stderr as well as in the exit status: who looks at a table may not see it. */
 static int alarms(const json_t *data)
 {
@@ -232,6 +270,10 @@ static int alarms(const json_t *data)
 	{
 		(void)fprintf(stderr, "postern: warning: %lld %% of the store's %s is used\n",
 		    (long long)number(o, "percent"), json_text(o, "what", text, sizeof text));
+	}
+	if (*json_text(json_object_get(data, "archive"), "failed", text, sizeof text)) {
+		(void)fprintf(stderr, "postern: warning: nothing is archived: %s\n", text);
+		return EXIT_WARNING;
 	}
 	return json_array_size(list) + json_array_size(room) > 0 ? EXIT_WARNING : EXIT_OK;
 }
@@ -290,5 +332,6 @@ int ctl_status(struct ctl *c)
 	sinks(json_object_get(data, "export"));
 	witnesses(json_object_get(data, "export"));
 	witnessed(json_object_get(data, "export"));
+	archive(json_object_get(data, "archive"));
 	return alarms(data);
 }

@@ -181,6 +181,26 @@ static uint64_t asked(struct fix *f, const char *what)
 }
 
 /* The exporter says that it wrote what was asked for. */
+/* What the status says of one: a string, new. */
+static char *status(struct fix *f, const char *key, bool of_log)
+{
+	json_auto_t *o = archive_status(f->archive);
+	json_t *from = of_log ? json_array_get(json_object_get(o, "logs"), 0) : o;
+	const char *text = json_string_value(json_object_get(from, key));
+
+	assert_non_null(text);
+	return strdup(text);
+}
+
+static void assert_status(struct fix *f, const char *key, bool of_log, const char *text)
+{
+	char *got = status(f, key, of_log);
+
+	if (*text ? strstr(got, text) == NULL : *got != '\0')
+		fail_msg("%s is \"%s\", not \"%s\"", key, got, text);
+	free(got);
+}
+
 static void written(struct fix *f, bool truly)
 {
 	struct msg m = {.type = msg_type_find("archive.written"), .id = f->id};
@@ -316,8 +336,10 @@ static void a_failure_is_told_once_and_tried_again(void **state)
 	json_decref(m.body);
 	assert_int_equal(f->questions, 3);
 	assert_int_equal(recorded(f, "log.unarchived"), 1);
+	assert_status(f, "failed", false, "No space left");
 	look(f);
 	written(f, true);
+	assert_status(f, "failed", false, "");
 	assert_int_equal(edge(f).to, 600);
 }
 
@@ -425,6 +447,7 @@ static void waits_for_the_quorum(void **state)
 	sealed(f, 1000);
 	look(f);
 	assert_int_equal(f->questions, 0); /* nobody has signed it */
+	assert_status(f, "held", true, "the quorum of witnesses");
 	f->config.quorum = 0;
 	look(f);
 	assert_int_equal(f->questions, 1);
@@ -432,6 +455,55 @@ static void waits_for_the_quorum(void **state)
 	written(f, true);
 	assert_int_equal(edge(f).to, 1000);
 	assert_int_equal(edge(f).seq, 0);
+	assert_status(f, "held", true, "the quorum of witnesses");
+}
+
+/* As the core keeps what a witness gave: a line below the log's own signature. */
+static void cosigned(struct fix *f, uint64_t size, const uint8_t seed[NOTE_KEY_LEN])
+{
+	struct note_key log, *witness = &f->config.witnesses[0].key;
+	struct checkpoint c = {.origin = "o.example/demo", .size = size};
+	uint8_t own[NOTE_KEY_LEN] = {9}, key[NOTE_KEY_LEN];
+	cleanup_buf struct buf b, text;
+
+	buf_init(&b, NOTE_MAX);
+	buf_init(&text, NOTE_MAX);
+	assert_int_equal(tree_root(f->store, LOG, size, c.root, NULL), 0);
+	assert_int_equal(note_public(own, key), 0);
+	assert_int_equal(note_key_init(&log, c.origin, NOTE_ED25519, key, NULL), 0);
+	checkpoint_text(&c, &text);
+	buf_put(&b, text.data, text.len);
+	buf_put(&b, "\n", 1);
+	assert_int_equal(note_sign((const char *)text.data, text.len, &log, own, 0, &b, NULL), 0);
+	assert_int_equal(
+	    note_sign((const char *)text.data, text.len, witness, seed, 1700000000, &b, NULL), 0);
+	assert_int_equal(logs_checkpoint_put(f->store, LOG, size, b.data, b.len), 0);
+	assert_int_equal(f->log->ops->flush(f->log), 0);
+}
+
+static void goes_on_when_the_quorum_has_signed(void **state)
+{
+	uint8_t seed[NOTE_KEY_LEN] = {7}, other[NOTE_KEY_LEN] = {8}, key[NOTE_KEY_LEN];
+	struct fix *f = *state;
+
+	f->config.nwitnesses = f->config.quorum = 1;
+	assert_int_equal(note_public(seed, key), 0);
+	assert_int_equal(
+	    note_key_init(&f->config.witnesses[0].key, "w.example", NOTE_COSIGNATURE, key, NULL),
+	    0);
+	append(f, 1000);
+	cosigned(f, 900, other); /* in its name, by another key */
+	look(f);
+	assert_int_equal(f->questions, 0);
+	cosigned(f, 900, seed);
+	sealed(f, 1000);
+	look(f);
+	assert_int_equal(f->questions, 1);
+	assert_int_equal(asked(f, "to"), 900); /* not what nobody has signed */
+	written(f, true);
+	assert_int_equal(edge(f).to, 900);
+	assert_int_equal(edge(f).seq, 768);
+	assert_status(f, "held", true, "more than 900"); /* the next ones wait again */
 }
 
 static void a_full_store_drops_what_a_sink_has_not_taken_and_says_so(void **state)
@@ -465,6 +537,7 @@ int main(void)
 	    T(a_lie_about_the_tree_drops_nothing), T(a_failure_is_told_once_and_tried_again),
 	    T(it_is_on_record_before_it_leaves), T(the_next_segment_begins_where_the_store_does),
 	    T(waits_for_a_sink), T(keeps_as_long_as_configured), T(waits_for_the_quorum),
+	    T(goes_on_when_the_quorum_has_signed),
 	    cmocka_unit_test_setup_teardown(
 	        a_full_store_drops_what_a_sink_has_not_taken_and_says_so, setup_small, teardown)};
 
