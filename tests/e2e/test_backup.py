@@ -219,6 +219,9 @@ def an_old_backup_is_named_for_good(p):
     assert verify(p, "--log", "demo", "--from-checkpoint", anchor, "--accept-break", *k)[0] == RESTORED
     # and one who keeps one of what came after
     later = f"{p.work}/later"
+    assert p.postern("audit", "epoch").code == 0  # for sure: it is of a later epoch than the break
+    assert p.ssh("echo later").out == b"later\n"
+    until(lambda: seal(p), lambda: settled(p), timeout=20)
     assert verify(p, "--log", "demo", "--keep", later, *k)[0] == RESTORED
     assert verify(p, "--log", "demo", "--from-checkpoint", later, *k)[0] in (0, 20), verify(p, "--log", "demo", "--from-checkpoint", later, *k)
     p.k = k
