@@ -43,7 +43,8 @@ static int open_store(const struct ctl *c, struct audit_origin *o)
 	if ((dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		return ctl_fail(errno == ENOENT ? EXIT_MISSING : EXIT_UNREADABLE,
 		    "no Postern runs, and there is no log in %s: %m", path);
-	if ((r = audit_become_owner(dir, &e)) < 0 || (r = store_open(dir, &config, &o->store, &e)) < 0)
+	if ((r = audit_become_owner(dir, &e)) < 0 ||
+	    (r = store_open(dir, &config, &o->store, &e)) < 0)
 		return ctl_fail(
 		    r == -ENOENT ? EXIT_MISSING : EXIT_UNREADABLE, "%s: %s", path, err_text(&e));
 	return EXIT_OK;
