@@ -87,6 +87,7 @@ static void copy_all(json_t *to, const json_t *from, const char *const *keys)
 int64_t timeline_time(const char *s)
 {
 	struct tm tm = {0};
+	int64_t seconds;
 	long us = 0;
 	int n = 0;
 
@@ -96,7 +97,11 @@ int64_t timeline_time(const char *s)
 		return -1;
 	tm.tm_year -= 1900;
 	tm.tm_mon -= 1;
-	return (int64_t)timegm(&tm) * NSEC_PER_SEC + us * 1000;
+	seconds = timegm(&tm);
+	/* years that nanoseconds do not reach */
+	if (seconds < 0 || seconds >= INT64_MAX / NSEC_PER_SEC)
+		return -1;
+	return seconds * NSEC_PER_SEC + us * 1000;
 }
 
 static json_t *ms_between(int64_t from, int64_t to)

@@ -206,6 +206,11 @@ static void times_are_read_strictly(void **state)
 	(void)state;
 	assert_int_equal(timeline_time("1970-01-01T00:00:01.000002Z"), INT64_C(1000002000));
 	assert_int_equal(timeline_time("1970-01-01T00:00:01Z"), -1);
+	assert_int_equal(
+	    timeline_time("2262-04-11T23:47:15.999999Z"), INT64_C(9223372035999999000));
+	assert_int_equal(timeline_time("2262-04-11T23:47:16.000000Z"), -1);
+	assert_int_equal(timeline_time("9999-12-31T23:59:59.999999Z"), -1);
+	assert_int_equal(timeline_time("1969-12-31T23:59:59.000000Z"), -1);
 	assert_int_equal(timeline_time(""), -1);
 	assert_int_equal(timeline_time("x"), -1);
 }
