@@ -6,6 +6,7 @@
 #include "broker/audit/record.h"
 #include "broker/core/archive_internal.h"
 #include "broker/core/export_config.h"
+#include "broker/core/export_quorum.h"
 #include "broker/store/live.h"
 #include "broker/store/store.h"
 #include "creds/note.h"
@@ -45,19 +46,6 @@ static bool older(struct archive *a, const struct log_info *l, uint64_t seq, int
 
 /* ---- witnesses ---- */
 
-static bool quorum(const struct export_config *c, const void *data, size_t len)
-{
-	struct note n;
-	size_t have = 0;
-
-	if (note_parse(data, len, &n, NULL) < 0)
-		return false;
-	for (size_t i = 0; i < c->nwitnesses; i++)
-		have += note_verify(&n, &c->witnesses[i].key, NULL, NULL) == 1;
-	note_done(&n);
-	return have >= c->quorum;
-}
-
 /* The size of the newest checkpoint that is at most `most` and, if so asked and configured,
  * witnessed. 0: none. */
 static uint64_t newest(struct archive *a, const struct export_config *c, const struct log_info *l,
@@ -72,7 +60,7 @@ static uint64_t newest(struct archive *a, const struct export_config *c, const s
 		buf_reset(&b);
 		if (logs_checkpoint_latest(a->env.store, l->number, most, &size, &b) < 0)
 			return 0;
-		if (!ask || quorum(c, b.data, b.len))
+		if (!ask || export_quorum(c, b.data, b.len))
 			return size;
 		if (size == 0)
 			return 0;

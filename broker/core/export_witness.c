@@ -5,6 +5,7 @@
 #include "broker/audit/tree.h"
 #include "broker/core/core.h"
 #include "broker/core/export_internal.h"
+#include "broker/core/export_quorum.h"
 #include "broker/core/peer.h"
 #include "broker/store/store.h"
 #include "lib/clock.h"
@@ -32,19 +33,6 @@ static size_t key_of(const struct export_log *l, char dst[STORE_KEY_MAX])
 }
 
 /* ---- what counts ---- */
-
-static bool has_quorum(const struct export_config *c, const void *note, size_t len)
-{
-	struct note n;
-	size_t good = 0;
-
-	if (note_parse(note, len, &n, NULL) < 0)
-		return false;
-	for (size_t i = 0; i < c->nwitnesses; i++)
-		good += note_verify(&n, &c->witnesses[i].key, NULL, NULL) == 1;
-	note_done(&n);
-	return good >= c->quorum;
-}
 
 static void set_witnessed(struct exporter *x, struct export_log *l, uint64_t size)
 {
@@ -81,7 +69,7 @@ void export_witness_count(struct exporter *x, struct export_log *l)
 		buf_reset(&b);
 		if (logs_checkpoint_latest(s, l->number, most, &size, &b) < 0 || size == 0)
 			return;
-		if (has_quorum(c, b.data, b.len)) {
+		if (export_quorum(c, b.data, b.len)) {
 			l->witnessed = size;
 			return;
 		}
@@ -94,7 +82,7 @@ void export_witness_count(struct exporter *x, struct export_log *l)
 	for (size_t i = 0; i < 8; i++)
 		size = size << 8 | b.data[i];
 	buf_reset(&b);
-	if (logs_checkpoint_get(s, l->number, size, &b) == 0 && has_quorum(c, b.data, b.len))
+	if (logs_checkpoint_get(s, l->number, size, &b) == 0 && export_quorum(c, b.data, b.len))
 		l->witnessed = size;
 }
 
@@ -211,7 +199,7 @@ static int add(struct exporter *x, struct export_log *l, uint64_t size,
 	l->merged = buf_status(&l->note) == 0 ? size : 0;
 	l->merged_at = x->commits;
 	export_witness_count(x, l);
-	if (size > l->witnessed && has_quorum(export_config_of(x), after.data, after.len))
+	if (size > l->witnessed && export_quorum(export_config_of(x), after.data, after.len))
 		set_witnessed(x, l, size);
 	forget_conflict(l, w->key.name, size);
 	return 0;
