@@ -390,6 +390,14 @@ def gets_over_answers_that_are_none(rig, w):
     rig.state(w.name, "ok")
 
 
+@with_witness(script=[(500, {}, b"")] * 4)
+def asks_a_witness_that_fails_ever_less_often(rig, w):
+    rig.grow("demo", 5)
+    until("its cosignature", lambda: 5 in signed(rig), 100)
+    times = [t for _, _, _, t in w.requests]
+    assert times[3] - times[2] > 2, times
+
+
 @rule
 def lets_a_witness_that_hangs_hold_up_no_other():
     class Hangs(Witness):
