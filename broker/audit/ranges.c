@@ -53,6 +53,7 @@ void ranges_free(struct ranges *r)
 		claim_done(&r->waiting[i]);
 	claim_done(&r->best);
 	claim_done(&r->anchor);
+	free(r->other);
 	free(r->key);
 	free(r->turn);
 	free(r->cut);
@@ -82,7 +83,7 @@ static void hold(struct ranges *r, struct claim *c)
 	}
 }
 
-static void deny(struct ranges *r, const struct claim *c)
+void claim_deny(struct ranges *r, const struct claim *c)
 {
 	if (c->anchor) {
 		r->anchor_denied = true;
@@ -103,7 +104,7 @@ void claim_settle(struct ranges *r, struct claim *c, const uint8_t root[DIGEST_L
 	if (memcmp(root, c->root, DIGEST_LEN) == 0)
 		hold(r, c);
 	else
-		deny(r, c);
+		claim_deny(r, c);
 }
 
 /* What turns, the anchor and waiting checkpoints say of the tree as it is now. */
@@ -124,6 +125,7 @@ void ranges_settle(struct ranges *r)
 		claim_settle(r, &c, root);
 	}
 	break_settle(r);
+	told_settle(r);
 	if (r->has_anchor && r->anchor.size == r->tree.size) {
 		struct claim c = r->anchor;
 

@@ -120,8 +120,16 @@ void ranges_whole(struct ranges *r);
 /* The anchor is not the user's, but what another log tells: it says nothing of breaks. Before
  * ranges_end(). */
 void ranges_told(struct ranges *r);
-/* Another log tells that it became smaller: there has to be a break. */
-void ranges_shrunk(struct ranges *r);
+/* Another log tells that it became smaller: there has to be a break that says so. */
+void ranges_shrunk(struct ranges *r, uint64_t from, uint64_t to);
+/* What another log tells was sealed of this one, before the first record: unless a break names it
+ * as lost, the log still has these roots. In any order; epoch: that signed it, as it says. -ENOMEM.
+ */
+struct ranges_told {
+	uint64_t size, epoch;
+	uint8_t root[DIGEST_LEN];
+};
+int ranges_tell(struct ranges *r, const struct ranges_told *told, size_t n);
 /* The user knows that what he kept a checkpoint of may be lost in a break. */
 void ranges_accept_break(struct ranges *r);
 /* For what only the caller can see, as a log that the host's log names and that is gone. */

@@ -111,16 +111,6 @@ int ranges_break(struct ranges *r, const void *note, size_t len)
 	return add(r, &n);
 }
 
-void ranges_told(struct ranges *r)
-{
-	r->told = true;
-}
-
-void ranges_shrunk(struct ranges *r)
-{
-	r->shrunk = true;
-}
-
 void ranges_accept_break(struct ranges *r)
 {
 	r->accept_break = true;
@@ -192,19 +182,37 @@ static bool have(const struct ranges *r, uint64_t number)
 	return false;
 }
 
-/* Who kept a checkpoint of what came after a break knows of it. */
-static bool known(const struct ranges *r, const struct cut *c)
+/* Who kept a checkpoint of what came after a break knows of it. That it holds is not enough: what
+ * was set back may have kept the records up to it. A later epoch than the break's is behind it, and
+ * so is what is larger than all that was lost. */
+static bool known(const struct ranges *r, const struct cut *c, bool has_epoch, uint64_t epoch)
 {
-	return !r->told && r->anchor_held && r->anchor.size > c->size;
+	return !r->told && r->anchor_held && has_epoch && r->anchor.size > c->size &&
+	       (epoch > c->epoch || (epoch == c->epoch && r->anchor.size > c->old_size));
+}
+
+static bool signed_away(const struct ranges *r, uint64_t from, uint64_t to)
+{
+	for (size_t i = 0; i < r->ncuts; i++)
+		if (r->cut[i].old_size >= from && r->cut[i].size <= to)
+			return true;
+	return false;
 }
 
 void break_end(struct ranges *r)
 {
+	uint64_t epoch = 0;
+	bool has_epoch;
+
 	if (!r->keys.has_epoch || !r->keys.has_log)
 		return;
-	if (r->shrunk && r->ncuts == 0)
-		ranges_find(r, VERDICT_ROLLED_BACK, 0, 0,
-		    "the host's log tells that it became smaller, and no break is signed");
+	for (size_t i = 0; i < r->nshrunk; i++)
+		if (!signed_away(r, r->shrunk[i].from, r->shrunk[i].to))
+			ranges_find(r, VERDICT_ROLLED_BACK, 0, 0,
+			    "the host's log tells that it went from %llu records to %llu, and no "
+			    "break of that is signed",
+			    LLU(r->shrunk[i].from), LLU(r->shrunk[i].to));
+	has_epoch = seal_anchor_epoch(r, &epoch);
 	for (size_t i = 0; i < r->nsaid; i++)
 		if (!have(r, r->said[i]))
 			ranges_find(r, VERDICT_MISSING, 0, 0,
@@ -214,7 +222,7 @@ void break_end(struct ranges *r)
 		const struct cut *c = &r->cut[i];
 		char time[32];
 
-		if (known(r, c))
+		if (known(r, c, has_epoch, epoch))
 			continue;
 		clock_format(time, sizeof time, c->time_s * NSEC_PER_SEC);
 		ranges_find(r, VERDICT_RESTORED, c->size + 1, c->old_size,

@@ -81,6 +81,11 @@ static void end_seals(struct ranges *r)
 	else if (!r->keys.has_epoch)
 		ranges_find(r, VERDICT_NO_KEY, 1, r->last,
 		    "seals were checked with the log key alone: no key of the first epoch");
+	/* else it is anybody's word what is before the first record that is here */
+	if (r->keys.has_log && r->good < r->archived)
+		ranges_find(r, VERDICT_UNSEALED, 1, r->archived,
+		    "no seal proves what the log goes on from behind record %llu",
+		    LLU(r->archived));
 	if (r->keys.has_log && r->good < r->last)
 		ranges_find(r, VERDICT_TAIL, r->good + 1, r->last,
 		    "records %llu to %llu are not sealed", LLU(r->good + 1), LLU(r->last));

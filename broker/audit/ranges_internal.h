@@ -8,8 +8,9 @@
 #include "broker/audit/ranges.h"
 #include "lib/merkle.h"
 
-#define WAITING_MAX     8
-#define RANGES_SAID_MAX 64
+#define WAITING_MAX       8
+#define RANGES_SAID_MAX   64
+#define RANGES_SHRUNK_MAX 64
 
 /* A root that somebody put a name to. */
 struct claim {
@@ -69,7 +70,16 @@ struct ranges {
 	size_t next_cut, next_cut_turn; /* not reached by the tree; not among the turns */
 	uint64_t said[RANGES_SAID_MAX]; /* numbers of breaks of which records tell */
 	size_t nsaid;
-	bool told, shrunk, accept_break;
+	bool told, accept_break;
+
+	/* what another log tells */
+	struct ranges_told *other; /* owned; by size once sorted */
+	size_t nother, next_other;
+	bool other_sorted;
+	struct {
+		uint64_t from, to;
+	} shrunk[RANGES_SHRUNK_MAX];
+	size_t nshrunk;
 
 	/* records */
 	uint64_t last;      /* the newest seen */
@@ -123,6 +133,9 @@ void ranges_hole(struct ranges *r, uint64_t from, uint64_t to, bool missing);
  * not, that has been found. *ret has no note. */
 bool seal_judge(struct ranges *r, uint64_t size, const void *note, size_t len, struct claim *ret);
 int seal_anchor(struct ranges *r, const void *note, size_t len, struct err *e);
+/* The epoch that signed the anchor, by the key that the log tells of it. false: it is not known, or
+ * the log tells another key, which has been found. */
+bool seal_anchor_epoch(struct ranges *r, uint64_t *ret);
 void seal_end(struct ranges *r);
 int seal_begin(struct ranges *r);
 /* The host's epoch goes on with this key, whatever notes are lost. */
@@ -136,8 +149,11 @@ void break_settle(struct ranges *r);
 bool break_covers(const struct ranges *r, uint64_t size);
 void break_record(struct ranges *r, const void *data, size_t len);
 void break_end(struct ranges *r);
+/* ranges_told.c: what another log tells of the tree as it is now. */
+void told_settle(struct ranges *r);
 /* ranges.c */
 void claim_settle(struct ranges *r, struct claim *c, const uint8_t root[DIGEST_LEN]);
+void claim_deny(struct ranges *r, const struct claim *c);
 /* ranges.c: what seals say of the tree as it is now. */
 void ranges_settle(struct ranges *r);
 /* ranges.c: nothing more is known of what is pending. */

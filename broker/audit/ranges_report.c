@@ -71,9 +71,11 @@ static enum range_state state_at(const struct ranges *r, uint64_t seq)
 {
 	uint64_t sealed = r->good > r->denied ? r->good : r->denied;
 	bool doubt = r->denied > 0 && seq > r->sound && seq <= sealed;
+	/* without keys nothing is known of it but that it is elsewhere */
+	bool archived = seq <= r->archived && (!r->keys.has_log || r->good >= r->archived);
 	enum range_state s = seq > r->last         ? RANGE_MISSING
 	                     : doubt               ? RANGE_BROKEN
-	                     : seq <= r->archived  ? RANGE_ARCHIVED
+	                     : archived            ? RANGE_ARCHIVED
 	                     : seq <= r->witnessed ? RANGE_WITNESSED
 	                     : seq <= r->good      ? RANGE_SIGNED
 	                                           : RANGE_CHAINED;

@@ -383,10 +383,41 @@ int seal_anchor(struct ranges *r, const void *note, size_t len, struct err *e)
 	note_done(&n);
 	if (rc < 0)
 		return rc;
+	r->anchor = (struct claim){.size = c.size, .anchor = true, .note = malloc(len)};
+	if (!r->anchor.note)
+		return err_set(e, -ENOMEM, "no memory");
+	memcpy(r->anchor.note, note, len);
+	r->anchor.note_len = len;
 	r->has_anchor = true;
-	r->anchor = (struct claim){.size = c.size, .anchor = true};
 	memcpy(r->anchor.root, c.root, DIGEST_LEN);
 	return 0;
+}
+
+bool seal_anchor_epoch(struct ranges *r, uint64_t *ret)
+{
+	bool found = false;
+	struct note n;
+
+	if (!r->has_anchor || note_parse(r->anchor.note, r->anchor.note_len, &n, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < n.nsignatures; i++) {
+		uint64_t epoch;
+
+		if (!epoch_of(r, n.signatures[i].name, &epoch) || !key_known(r, epoch))
+			continue;
+		if (by_epoch(r, &n, epoch) != 1) {
+			ranges_find(r, VERDICT_EPOCH, 0, 0,
+			    "epoch %llu has another key than the one that signed the checkpoint "
+			    "of %llu records that was %s",
+			    LLU(epoch), LLU(r->anchor.size), r->told ? "told" : "kept");
+			found = false;
+			break;
+		}
+		found = true;
+		*ret = epoch;
+	}
+	note_done(&n);
+	return found;
 }
 
 /* Every log is carried over into every epoch. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "broker/audit/export_file.h"
@@ -52,10 +53,18 @@ static int open_all(struct audit_archive *a, int dir, const char *path)
 		return ctl_fail(EXIT_FAILED, "no memory");
 	for (size_t i = 0; i < a->n; i++)
 		a->fd[i] = -1;
-	for (size_t i = 0; i < a->n; i++)
-		if ((a->fd[i] = openat(dir, a->list[i].file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) <
-		    0)
+	for (size_t i = 0; i < a->n; i++) {
+		struct stat st;
+
+		/* the directory is the exporter's: a pipe in it would hold us for ever */
+		a->fd[i] =
+		    openat(dir, a->list[i].file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+		if (a->fd[i] < 0 || fstat(a->fd[i], &st) < 0)
 			return ctl_fail(EXIT_UNREADABLE, "%s/%s: %m", path, a->list[i].file);
+		if (!S_ISREG(st.st_mode))
+			return ctl_fail(
+			    EXIT_UNREADABLE, "%s/%s: not a file", path, a->list[i].file);
+	}
 	return EXIT_OK;
 }
 

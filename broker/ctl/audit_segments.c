@@ -58,7 +58,11 @@ static int verify(struct shelf *s, size_t i, const struct segment *g, const char
 		*ret_word = complete ? "of another name" : "cut off";
 		return complete ? EXIT_BROKEN : EXIT_LOST;
 	}
-	/* what is before it is in other segments */
+	/* what is before it is in other segments; a segment ends with a seal */
+	if (result.verdict == VERDICT_ARCHIVED && result.sealed < g->to) {
+		*ret_word = verdict_word(VERDICT_TAIL);
+		return EXIT_TAIL;
+	}
 	*ret_word = result.verdict == VERDICT_ARCHIVED ? verdict_word(VERDICT_GOOD)
 	                                               : verdict_word(result.verdict);
 	return result.verdict == VERDICT_GOOD || result.verdict == VERDICT_ARCHIVED ? EXIT_OK

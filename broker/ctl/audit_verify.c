@@ -12,8 +12,9 @@
 #include "broker/audit/segment_file.h"
 #include "broker/audit/verify.h"
 #include "broker/ctl/audit_log.h"
-#include "broker/ctl/audit_source.h"
 #include "broker/ctl/audit_origin.h"
+#include "broker/ctl/audit_source.h"
+#include "broker/ctl/audit_told.h"
 #include "broker/ctl/ctl.h"
 #include "broker/ctl/table.h"
 #include "creds/note.h"
@@ -32,14 +33,6 @@
 #define LLU(x) ((unsigned long long)(x))
 #define MOVES  8 /* times that a log is read anew because its records were being archived */
 
-/* What the host's log says was sealed of a tenant's log. */
-struct told {
-	char log[NAME_MAX_LEN + 1];
-	uint64_t size;
-	char *note;
-	bool met, shrunk;
-};
-
 struct run {
 	struct ctl *c;
 	struct audit_log *source;
@@ -48,8 +41,7 @@ struct run {
 	json_t *results;   /* with --json */
 	int code;          /* the worst so far */
 	enum verdict worst;
-	struct told *told;
-	size_t ntold;
+	struct audit_told told;
 	bool whole;  /* all logs are looked at */
 	bool chain;  /* seals are not asked for */
 	int keep_fd; /* of --keep, or -1 */
@@ -76,10 +68,10 @@ static const struct {
 };
 
 /* With --chain nobody asks for seals. */
-static int code_of(const struct run *run, enum verdict v)
+static int code_of(const struct run *run, enum verdict v, bool archived)
 {
 	if (run->chain && (v == VERDICT_TAIL || v == VERDICT_NO_KEY || v == VERDICT_UNSEALED))
-		return EXIT_OK;
+		return archived ? EXIT_ARCHIVED : EXIT_OK;
 	for (size_t i = 0; i < ARRAY_LEN(codes); i++)
 		if (codes[i].verdict == v)
 			return codes[i].code;
@@ -93,67 +85,12 @@ struct listening {
 	struct run *run;
 };
 
-static int tell(struct run *run, const char *log, uint64_t size, const char *note)
-{
-	struct told *t = NULL;
-
-	for (size_t i = 0; i < run->ntold; i++)
-		if (strcmp(run->told[i].log, log) == 0)
-			t = &run->told[i];
-	if (!t) {
-		if (run->ntold == LOGS_MAX)
-			return 0;
-		t = reallocarray(run->told, run->ntold + 1, sizeof *t);
-		if (!t)
-			return -ENOMEM;
-		run->told = t;
-		t = &t[run->ntold++];
-		*t = (struct told){0};
-		(void)str_copy(t->log, sizeof t->log, log);
-	}
-	/* the newest: a smaller one than before is that of a log that was set back */
-	t->shrunk = t->shrunk || size < t->size;
-	free(t->note);
-	t->note = strdup(note);
-	t->size = size;
-	return t->note ? 0 : -ENOMEM;
-}
-
-static int listen_one(struct run *run, const void *data, size_t len)
-{
-	json_auto_t *o = NULL;
-	const char *log, *note;
-	struct checkpoint c;
-	struct note n;
-	json_t *body;
-	int r = 0;
-
-	if (msg_json_parse(data, len, &o, NULL) < 0)
-		return 0;
-	note = json_string_value(json_object_get(o, "class"));
-	if (!note || strcmp(note, "log.checkpoint") != 0)
-		return 0;
-	body = json_object_get(o, "body");
-	log = json_string_value(json_object_get(body, "log"));
-	note = json_string_value(json_object_get(body, "note"));
-	if (!log || strlen(log) > NAME_MAX_LEN || !note ||
-	    note_parse(note, strlen(note), &n, NULL) < 0)
-		return 0;
-	if (checkpoint_parse(n.text, n.text_len, &c, NULL) == 0)
-		r = tell(run, log, c.size, note);
-	note_done(&n);
-	return r;
-}
-
 static int hear_record(void *arg, uint64_t seq, const void *data, size_t len)
 {
-	static const char word[] = "\"class\":\"log.checkpoint\"";
 	struct listening *l = arg;
-	int r;
+	int r = audit_told_record(&l->run->told, data, len);
 
-	if (memmem(data, len, word, sizeof word - 1) && (r = listen_one(l->run, data, len)) < 0)
-		return r;
-	return log_ranges_sink.record(&l->to, seq, data, len);
+	return r < 0 ? r : log_ranges_sink.record(&l->to, seq, data, len);
 }
 
 /* ---- the answer ---- */
@@ -176,8 +113,8 @@ static json_t *result_json(const struct run *run, const char *log, const struct 
 	o = json_pack(
 	    "{s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:b, s:o, s:o, s:I}",
 	    "log", log, "source", audit_log_where(run->source), "verdict", verdict_word(r->verdict),
-	    "exit", code_of(run, r->verdict), "records", (json_int_t)r->records, "archived",
-	    (json_int_t)r->archived, "sealed", (json_int_t)r->sealed, "witnessed",
+	    "exit", code_of(run, r->verdict, r->archived > 0), "records", (json_int_t)r->records,
+	    "archived", (json_int_t)r->archived, "sealed", (json_int_t)r->sealed, "witnessed",
 	    (json_int_t)r->witnessed, "checkpoints", (json_int_t)r->checkpoints, "epoch",
 	    (json_int_t)r->epochs, "newest", r->newest, "root", r->sealed ? root : "", "keys",
 	    run->keys.from ? run->keys.from : "", "keys_told", run->keys.told, "ranges", ranges,
@@ -223,10 +160,13 @@ static int keep(struct run *run, const struct ranges_result *r)
 
 static void answer(struct run *run, const char *log, const struct ranges_result *r)
 {
-	if (r->verdict >= run->worst) {
+	int code = code_of(run, r->verdict, r->archived > 0);
+
+	/* what --chain lets pass hides nothing */
+	if (code != EXIT_OK && (r->verdict >= run->worst || run->code == EXIT_OK))
+		run->code = code;
+	if (r->verdict > run->worst)
 		run->worst = r->verdict;
-		run->code = code_of(run, r->verdict);
-	}
 	if (run->results)
 		(void)json_array_append_new(run->results, result_json(run, log, r));
 	else
@@ -238,12 +178,11 @@ static void answer(struct run *run, const char *log, const struct ranges_result 
 /* The host's log holds this log's checkpoints, and nobody can take one out of it. */
 static struct told *anchor_of(struct run *run, const char *log)
 {
-	for (size_t i = 0; i < run->ntold; i++)
-		if (strcmp(run->told[i].log, log) == 0) {
-			run->told[i].met = true;
-			return &run->told[i];
-		}
-	return NULL;
+	struct told *t = audit_told_of(&run->told, log);
+
+	if (t)
+		t->met = true;
+	return t;
 }
 
 static int new_ranges(struct run *run, const char *log, struct ranges **ret)
@@ -263,9 +202,8 @@ static int new_ranges(struct run *run, const char *log, struct ranges **ret)
 		keys.quorum = (size_t)n;
 	if (told && ranges_new(log, &keys, told->note, strlen(told->note), ret, NULL) == 0) {
 		ranges_told(*ret);
-		if (told->shrunk)
-			ranges_shrunk(*ret);
-		return EXIT_OK;
+		return audit_told_give(told, *ret) < 0 ? ctl_fail(EXIT_FAILED, "no memory")
+		                                       : EXIT_OK;
 	}
 	if (ranges_new(log, &keys, run->anchor.len ? run->anchor.data : NULL, run->anchor.len, ret,
 	        &e) < 0)
@@ -316,18 +254,18 @@ static int verify_one(const char *log, void *arg)
 /* Logs that the host's log names and that are not there. */
 static int dropped(struct run *run)
 {
-	for (size_t i = 0; i < run->ntold; i++) {
+	for (size_t i = 0; i < run->told.n; i++) {
 		char text[160], name[64];
 
-		if (run->told[i].met)
+		if (run->told.list[i].met)
 			continue;
-		str_escape(name, sizeof name, run->told[i].log, strlen(run->told[i].log));
+		str_escape(name, sizeof name, run->told.list[i].log, strlen(run->told.list[i].log));
 		(void)snprintf(text, sizeof text, "the host's log tells of %llu records of it",
-		    LLU(run->told[i].size));
+		    LLU(run->told.list[i].size));
 		if (run->results)
 			(void)json_array_append_new(run->results,
-			    json_pack("{s:s, s:s, s:i, s:s}", "log", run->told[i].log, "verdict",
-			        "dropped", "exit", EXIT_DROPPED, "text", text));
+			    json_pack("{s:s, s:s, s:i, s:s}", "log", run->told.list[i].log,
+			        "verdict", "dropped", "exit", EXIT_DROPPED, "text", text));
 		else
 			(void)printf("log %s: dropped\n  %s\n", name, text);
 		if (run->worst < VERDICT_BROKEN)
@@ -431,9 +369,7 @@ int ctl_audit_verify(struct ctl *c)
 	util_close(&run->keep_fd);
 	audit_log_close(run->source);
 	json_decref(run->results);
-	for (size_t i = 0; i < run->ntold; i++)
-		free(run->told[i].note);
-	free(run->told);
+	audit_told_done(&run->told);
 	free(run);
 	return code;
 }

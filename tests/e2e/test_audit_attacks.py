@@ -128,6 +128,9 @@ def a_log_that_was_set_back_is_named_and_goes_on():
     assert tlog.check(b, m.keys("demo"), restored=True) == [(1, 16, 30)]
     expect(b, m, ROLLED_BACK, "rolled-back", anchor=old.checkpoints[-1][1])  # at 30, which is lost
     expect(b, m, RESTORED, "restored", anchor=old.checkpoints[0][1])  # at 5, which is not
+    m.grow("demo", 9, command="anew")
+    m.seal("demo")
+    b.records, b.checkpoints = m.logs["demo"].records, m.logs["demo"].checkpoints
     code, answer, r = verify(b, m.keys("demo"), anchor=b.checkpoints[-1][1])  # of what came after
     assert code == GOOD, r
 

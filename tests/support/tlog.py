@@ -276,6 +276,15 @@ class Bundle:
         b.host_epochs, b.epochs = list(self.host_epochs), list(self.epochs)
         b.host_breaks, b.breaks = list(self.host_breaks), list(self.breaks)
         b.records, b.checkpoints, b.bodies = dict(self.records), list(self.checkpoints), dict(self.bodies)
+        b.edge = self.edge
+        return b
+
+    def behind(self, n):
+        """The log as it is when its first n records are elsewhere."""
+        b, leaves = self.copy(), self.leaves(n)
+        b.edge = n, leaves[-1], range_of(leaves)
+        b.records = {s: d for s, d in self.records.items() if s > n}
+        b.checkpoints = [c for c in self.checkpoints if c[0] >= n]
         return b
 
     def leaves(self, n=None):
@@ -292,6 +301,9 @@ class Bundle:
         for kind, notes in ((b"B", self.host_breaks), (b"E", self.host_epochs), (b"b", self.breaks), (b"e", self.epochs)):
             for n in notes:
                 item(kind, n)
+        if self.edge:
+            number, last, (size, hashes) = self.edge
+            item(b"P", struct.pack(">Q", number) + last + struct.pack(">Q", size) + b"".join(hashes))
         parts = [(s, 0, s, d) for s, d in self.records.items()] + [(s, 1, i, n) for i, (s, n) in enumerate(self.checkpoints)]
         for number, kind, _, data in sorted(parts, key=lambda p: p[:3]):
             item(b"C" if kind else b"R", struct.pack(">Q", number) + data)
