@@ -243,7 +243,7 @@ const struct msg_type msg_types[] = {
         {LOG, {"from", MSG_INT, INT64_MAX, false}, {"to", MSG_INT, INT64_MAX, false},
             {"file", MSG_STRING, 255, false}, {"bytes", MSG_INT, INT64_MAX, false},
             {"digest", MSG_BYTES, 32, false}, /* SHA-256 of the file, read back */
-            {"root", MSG_BYTES, 32, false}, /* of the first `to` records, as verified */
+            {"root", MSG_BYTES, 32, false},   /* of the first `to` records, as verified */
             {"bodies_lost", MSG_INT, INT32_MAX, true}}}, /* of records: missing, or not theirs */
     {"archive.failed", MSG_EXPORT, MSG_CORE, LINKED, SMALL, NO_FDS, {LOG, REASON}},
 
@@ -302,6 +302,11 @@ const struct msg_type msg_types[] = {
             {"from", MSG_INT, INT64_MAX, false}}},
     {"ctl.notelist", MSG_CORE, MSG_CTL, LINKED, MSG_MAX, NO_FDS,
         {{"notes", MSG_BLOBS, 1024, false}}},
+    /* inclusion (of record `number`) or consistency (since that size), to the newest checkpoint */
+    {"ctl.prove", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {LOG, {"kind", MSG_STRING, 16, false}, {"number", MSG_INT, INT64_MAX, false}}},
+    {"ctl.proof", MSG_CORE, MSG_CTL, LINKED, MSG_MAX, NO_FDS,
+        {{"text", MSG_BYTES, 32 * KIB, false}}}, /* broker/audit/proof.h */
     {"ctl.answer", MSG_CORE, MSG_CTL, LINKED, MSG_MAX, NO_FDS, {{"data", MSG_OBJECT, 256, false}}},
     {"ctl.error", MSG_CORE, MSG_CTL, LINKED, SMALL, NO_FDS,
         {{"code", MSG_INT, 255, false}, REASON}}, /* code: the tool's exit status */

@@ -37,7 +37,8 @@
  * ctl.epoch -> {"epoch"}  ctl.rollback -> {"accepted"}  ctl.keys -> broker/core/seal.h
  *
  * ctl.error codes: 1 refused or failed, 2 not understood, 3 no such thing, 4 not permitted, 5 the
- * configuration is wrong.
+ * configuration is wrong; of a proof 22 nothing is sealed, 23 records are missing, 30 they are in
+ * the archive.
  */
 #ifndef POSTERN_CORE_CTL_ANSWERS_H
 #define POSTERN_CORE_CTL_ANSWERS_H
@@ -47,6 +48,9 @@
 #define CTL_NOT_FOUND 3
 #define CTL_DENIED    4
 #define CTL_CONFIG    5
+#define CTL_UNSEALED  22
+#define CTL_LOST      23
+#define CTL_ARCHIVED  30
 
 #define CTL_SESSIONS_MAX 256
 

@@ -14,6 +14,7 @@
 #include "broker/core/ctl_jwks.h"
 #include "broker/core/ctl_log.h"
 #include "broker/core/ctl_notes.h"
+#include "broker/core/ctl_prove.h"
 #include "broker/core/ctl_sessions.h"
 #include "broker/core/session.h"
 #include "broker/core/who.h"
@@ -254,6 +255,7 @@ static const struct peer_handler handlers[] = {
     {"ctl.logs", ctl_log_list},
     {"ctl.notes", ctl_notes},
     {"ctl.body", ctl_body},
+    {"ctl.prove", ctl_prove},
     {"ctl.erase", ctl_erase},
     {NULL, NULL},
 };

@@ -72,6 +72,11 @@ struct store *audit_log_store(const struct audit_log *l)
 	return l->from.store;
 }
 
+struct chan *audit_log_link(const struct audit_log *l)
+{
+	return l->from.link;
+}
+
 /* ---- which there are ---- */
 
 struct names {

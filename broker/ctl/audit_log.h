@@ -14,6 +14,7 @@
 #include "lib/str.h"
 
 struct buf;
+struct chan;
 struct ctl;
 struct audit_log;
 struct store;
@@ -29,6 +30,8 @@ void audit_log_close(struct audit_log *l);
 const char *audit_log_where(const struct audit_log *l); /* for people */
 /* NULL: not files. */
 struct store *audit_log_store(const struct audit_log *l);
+/* NULL: no running Postern. */
+struct chan *audit_log_link(const struct audit_log *l);
 
 /* The names of the logs there are, the host's first; of a bundle the only one. EXIT_OK or an exit
  * status, said. fn answers EXIT_OK to go on. */

@@ -15,8 +15,10 @@
 #include "broker/ctl/ctl.h"
 #include "broker/ctl/table.h"
 #include "lib/buf.h"
+#include "lib/chan.h"
 #include "lib/err.h"
 #include "lib/fdio.h"
+#include "lib/msg.h"
 #include "lib/str.h"
 #include "lib/util.h"
 
@@ -102,9 +104,10 @@ static const struct log_sink whole_sink = {.head = no_head,
     .edge = take_edge,
     .checkpoint = take_checkpoint};
 
+/* Said by whoever asks for such a proof. */
 static const char archived[] = "this needs records that are in the archive: --archive DIR";
 
-/* The whole log is read and hashed: from a bundle, or a Postern that runs. */
+/* The whole log is read and hashed: from a bundle, or together with the archive. */
 static int prove_from_all(struct audit_log *l, const char *log, enum proof_kind kind,
     uint64_t number, struct whole *w, struct proof *ret)
 {
@@ -159,6 +162,48 @@ static int prove_from_store(struct store *s, const char *log, enum proof_kind ki
 	                                      : ctl_fail(EXIT_UNREADABLE, "%s", err_text(&e));
 }
 
+static int ask_record(struct audit_log *l, const char *log, uint64_t number, struct whole *w)
+{
+	struct msg m = MSG_INIT;
+	int code = ctl_ask(audit_log_link(l), "ctl.records",
+	    json_pack("{s:s, s:I, s:i}", "log", log, "from", (json_int_t)number, "max", 1), &m);
+
+	if (code != EXIT_OK)
+		return code;
+	if (!msg_is(&m, "ctl.page") || (uint64_t)msg_int(&m, "from", 0) != number ||
+	    json_array_size(msg_obj(&m, "records")) != 1)
+		code = ctl_fail(EXIT_LOST, "the record is missing");
+	else if (msg_json_decode(json_array_get(msg_obj(&m, "records"), 0), &w->record) < 0)
+		code = ctl_fail(EXIT_UNREADABLE, "a record is longer than a record can be");
+	msg_done(&m);
+	return code;
+}
+
+/* A running Postern makes the proof itself: nothing is read but that. text: as it is written out.
+ */
+static int prove_asked(struct audit_log *l, const char *log, enum proof_kind kind, uint64_t number,
+    struct whole *w, struct buf *text)
+{
+	struct msg m = MSG_INIT;
+	int code = EXIT_ARCHIVED;
+
+	/* once more for the words, where there are other ones than ours */
+	for (int i = 0; i < 2 && code != EXIT_OK && (i == 0 || code != EXIT_ARCHIVED); i++)
+		code = (i == 0 ? ctl_try : ctl_ask)(audit_log_link(l), "ctl.prove",
+		    json_pack("{s:s, s:s, s:I}", "log", log, "kind",
+		        kind == PROOF_INCLUSION ? "inclusion" : "consistency", "number",
+		        (json_int_t)number),
+		    &m);
+	if (code == EXIT_ARCHIVED)
+		return audit_log_archived(l, log) ? code : ctl_fail(code, "%s", archived);
+	if (code != EXIT_OK)
+		return code;
+	if (!msg_is(&m, "ctl.proof") || msg_bytes(&m, "text", text) < 0)
+		code = ctl_fail(EXIT_FAILED, "an answer to another question");
+	msg_done(&m);
+	return code == EXIT_OK && kind == PROOF_INCLUSION ? ask_record(l, log, number, w) : code;
+}
+
 static int prove(
     struct ctl *c, const char *log, enum proof_kind kind, uint64_t number, struct whole *w)
 {
@@ -179,11 +224,18 @@ static int prove(
 	store = audit_log_store(l);
 	if (store && audit_log_archived(l, log) && below_edge(store, log, number))
 		store = NULL;
-	code = store ? prove_from_store(store, log, kind, number, w, &p)
-	             : prove_from_all(l, log, kind, number, w, &p);
-	if (code != EXIT_OK)
-		return code;
-	proof_format(&p, &text);
+	if (audit_log_link(l)) {
+		code = prove_asked(l, log, kind, number, w, &text);
+		if (code != EXIT_OK && (code != EXIT_ARCHIVED || !audit_log_archived(l, log)))
+			return code;
+	}
+	if (text.len == 0) {
+		code = store ? prove_from_store(store, log, kind, number, w, &p)
+		             : prove_from_all(l, log, kind, number, w, &p);
+		if (code != EXIT_OK)
+			return code;
+		proof_format(&p, &text);
+	}
 	if (buf_status(&text) < 0)
 		return ctl_fail(EXIT_FAILED, "no memory");
 	if (record &&

@@ -95,6 +95,12 @@ static int exit_of(int64_t code)
 		return EXIT_DENIED;
 	case CTL_CONFIG:
 		return EXIT_CONFIG;
+	case CTL_UNSEALED:
+		return EXIT_UNSEALED;
+	case CTL_LOST:
+		return EXIT_LOST;
+	case CTL_ARCHIVED:
+		return EXIT_ARCHIVED;
 	default:
 		return EXIT_FAILED;
 	}

@@ -5,7 +5,7 @@ import os, sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
-import atexit, random, shutil, tempfile
+import atexit, base64, json, random, shutil, socket, tempfile, threading
 
 import tlog
 from logmaker import Maker
@@ -153,6 +153,62 @@ def any_changed_byte_of_a_proof_is_refused():
     for at in range(0, own, 5):
         bad = proof[:at] + bytes([proof[at] ^ 2]) + proof[at + 1:]
         assert check(bad, m, "--record", record).code != 0, (at, bad[at - 5:at + 5])
+
+
+def asked(state, answers, *args):
+    """What a running core is asked for by `audit prove`: (type, body) each, and how the command ended."""
+    os.makedirs(f"{state}/run")
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)
+    s.bind(f"{state}/run/control.sock")
+    s.listen(4)
+    got = []
+
+    def serve():
+        while True:
+            c, _ = s.accept()
+            while data := c.recv(1 << 17):
+                m = json.loads(data)
+                got.append((m["type"], m["body"]))
+                kind, body = answers(m["type"], m["body"])
+                c.send(json.dumps({"v": 1, "id": m["id"], "type": kind, "body": body}).encode())
+            c.close()
+    threading.Thread(target=serve, daemon=True).start()
+    return run([PROGRAM, "--state", state, "audit", "prove", "--log", "demo", *args]), got
+
+
+@rule
+def a_running_postern_is_asked_for_the_proof_and_not_for_the_log():
+    b64 = lambda x: base64.b64encode(x).decode()
+    m = log_of(100, 1000)
+    b = m.bundle()
+    note = b.checkpoints[-1][1]
+
+    def answers(kind, body):
+        if kind == "ctl.prove":
+            n = body["number"]
+            which = {"old": n} if body["kind"] == "consistency" else {"index": n - 1}
+            return "ctl.proof", {"text": b64(tlog.format_proof(b.leaves(), note, **which))}
+        assert kind == "ctl.records" and body["max"] == 1, (kind, body)
+        return "ctl.page", {"from": body["from"], "size": 1000, "records": [b64(b.records[body["from"]])]}
+    r, got = asked(f"{WORK}/one", answers, "321", "--record-out", f"{WORK}/record")
+    assert r.code == 0 and r.out == tlog.format_proof(b.leaves(), note, index=320), r
+    assert [x[0] for x in got] == ["ctl.prove", "ctl.records"], got
+    with open(f"{WORK}/record", "rb") as f:
+        assert f.read() == b.records[321]
+    r, got = asked(f"{WORK}/two", answers, "--from", "100")
+    assert r.code == 0 and r.out == tlog.format_proof(b.leaves(), note, old=100), r
+    assert [x[0] for x in got] == ["ctl.prove"], got
+
+
+@rule
+def what_a_running_postern_refuses_to_prove_is_told_apart():
+    for code, want in ((3, NOT_FOUND), (22, 22), (23, 23), (30, 30), (1, 1), (99, 1)):
+        def answers(kind, body):
+            return "ctl.error", {"code": code, "reason": "for a reason"}
+        r, got = asked(f"{WORK}/{code}", answers, "7")
+        assert r.code == want and r.out == b"" and (b"archive" if want == 30 else b"for a reason") in r.err, (code, r)
+        assert {x[0] for x in got} == {"ctl.prove"}, got
 
 
 if __name__ == "__main__":
