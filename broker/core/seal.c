@@ -10,10 +10,8 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/loop.h"
-#include "lib/merkle.h"
 #include "lib/msg.h"
 
-#define SOON_NS     NSEC_PER_SEC
 #define QUESTION_NS (5 * NSEC_PER_SEC) /* for an answer */
 
 /* ---- logs ---- */
@@ -67,7 +65,7 @@ void seal_refresh(struct seal *s)
 		look(s, &s->logs[i]);
 }
 
-static bool is_host(const struct seal_log *l)
+bool seal_is_host(const struct seal_log *l)
 {
 	return strcmp(l->name, SEALER_HOST) == 0;
 }
@@ -126,80 +124,6 @@ void seal_record(struct seal *s, const char *class_name, const char *tenant, jso
 		on_recorded(r, 0, t);
 }
 
-/* ---- one seal ---- */
-
-void seal_unsealed(struct seal *s, struct seal_log *l, const char *why)
-{
-	l->wanted = false;
-	if (strcmp(l->why, why) == 0)
-		return;
-	(void)str_copy(l->why, sizeof l->why, why);
-	log_error("log %s is not sealed: %s", l->name, why);
-	seal_record(
-	    s, "log.unsealed", NULL, json_pack("{s:s, s:s}", "log", l->name, "reason", l->why));
-}
-
-static json_t *question_of(struct seal *s, struct seal_log *l)
-{
-	uint8_t proof[MERKLE_PROOF_MAX][DIGEST_LEN];
-	char origin[NOTE_NAME_MAX + 1];
-	json_t *list = json_array();
-	size_t n = 0;
-
-	if (sealer_origin_of(s->origin, l->name, origin, sizeof origin) < 0 ||
-	    s->env.logs->root(s->env.logs_arg, l->number, l->size, l->asked_root) < 0 ||
-	    (l->last > 0 && l->last < l->size &&
-	        s->env.logs->consistency(s->env.logs_arg, l->number, l->last, l->size, proof, &n) <
-	            0)) {
-		json_decref(list);
-		return NULL;
-	}
-	for (size_t i = 0; i < n; i++)
-		(void)json_array_append_new(list, msg_json_bytes(proof[i], DIGEST_LEN));
-	l->asked = l->size;
-	return json_pack("{s:s, s:s, s:I, s:o, s:o}", "log", l->name, "origin", origin, "size",
-	    (json_int_t)l->size, "root", msg_json_bytes(l->asked_root, DIGEST_LEN), "proof", list);
-}
-
-/* Whether it was asked for. */
-static bool sign(struct seal *s, struct seal_log *l)
-{
-	json_t *body = question_of(s, l);
-
-	if (!body) {
-		seal_unsealed(s, l, "its tree cannot be read");
-		return false;
-	}
-	if (seal_ask(s, "checkpoint.sign", body, l) < 0) {
-		l->wanted = false;
-		return false;
-	}
-	return true;
-}
-
-static void signed_(struct seal *s, struct seal_log *l, const struct msg *m)
-{
-	cleanup_buf struct buf note;
-
-	buf_init(&note, NOTE_MAX);
-	l->wanted = false;
-	l->last = l->asked;
-	l->known = true;
-	if (msg_bytes(m, "note", &note) < 0 || s->env.logs->put_checkpoint(s->env.logs_arg,
-	                                           l->number, l->asked, note.data, note.len) < 0) {
-		seal_unsealed(s, l, "its checkpoint cannot be kept");
-		return;
-	}
-	l->sealed = l->asked;
-	l->epoch = s->epoch;
-	l->sealed_boot_ns = clock_boot_ns();
-	l->why[0] = '\0';
-	if (!is_host(l))
-		seal_record(s, "log.checkpoint", NULL,
-		    json_pack("{s:s, s:I, s:s%}", "log", l->name, "size", (json_int_t)l->asked,
-		        "note", (const char *)note.data, note.len));
-}
-
 /* ---- what is next ---- */
 
 void seal_round(struct seal *s)
@@ -224,7 +148,7 @@ static bool round_step(struct seal *s)
 	struct seal_log *host;
 
 	for (size_t i = 0; i < s->nlogs; i++)
-		if (s->logs[i].wanted && !is_host(&s->logs[i]) && sign(s, &s->logs[i]))
+		if (s->logs[i].wanted && !seal_is_host(&s->logs[i]) && seal_sign(s, &s->logs[i]))
 			return true;
 	if (s->pending > 0)
 		return true;
@@ -234,10 +158,10 @@ static bool round_step(struct seal *s)
 	if (!host || host->rolled || host->owed)
 		return false;
 	look(s, host);
-	return host->size > host->sealed && host->size >= host->last && sign(s, host);
+	return host->size > host->sealed && host->size >= host->last && seal_sign(s, host);
 }
 
-static void finish_now(struct seal *s)
+void seal_finish_now(struct seal *s)
 {
 	void (*done)(void *arg) = s->finish;
 
@@ -258,12 +182,12 @@ void seal_step(struct seal *s)
 	}
 	s->in_step = false;
 	if (s->finish && !s->round && s->turn == TURN_NONE && s->question == 0 && s->pending == 0)
-		finish_now(s);
+		seal_finish_now(s);
 }
 
 /* ---- answers ---- */
 
-static void give_up(struct seal *s, const char *why)
+void seal_give_up(struct seal *s, const char *why)
 {
 	if (s->question != 0) /* what it has done about that is not known: it is asked anew */
 		s->learned = false;
@@ -275,7 +199,7 @@ static void give_up(struct seal *s, const char *why)
 	if (s->turn != TURN_NONE)
 		seal_epoch_failed(s, -EPIPE, why);
 	if (s->finish)
-		finish_now(s);
+		seal_finish_now(s);
 }
 
 static void refused(struct seal *s, const char *why)
@@ -306,7 +230,7 @@ bool seal_answer(struct seal *s, const struct msg *m)
 	else if (msg_is(m, "seal.keys.tell"))
 		seal_learn(s, m);
 	else if (msg_is(m, "checkpoint.signed") && s->asked)
-		signed_(s, s->asked, m);
+		seal_signed(s, s->asked, m);
 	else if (msg_is(m, "break.signed") && s->asked)
 		seal_break_signed(s, m);
 	else if (msg_is(m, "epoch.noted") && s->asked)
@@ -319,7 +243,7 @@ bool seal_answer(struct seal *s, const struct msg *m)
 
 void seal_linked(struct seal *s)
 {
-	give_up(s, "the signer was started again");
+	seal_give_up(s, "the signer was started again");
 	s->linked = true;
 	s->learned = false;
 	(void)seal_ask(s, "seal.keys", NULL, NULL);
@@ -328,104 +252,7 @@ void seal_linked(struct seal *s)
 void seal_lost(struct seal *s)
 {
 	s->linked = s->learned = false;
-	give_up(s, "the signer is gone");
-}
-
-/* ---- time ---- */
-
-/* Of logs that have been silent for so long. */
-static void alive(struct seal *s)
-{
-	int64_t now = clock_boot_ns();
-
-	if (now - s->idle_boot_ns < SEAL_IDLE_S * NSEC_PER_SEC / 10)
-		return;
-	s->idle_boot_ns = now;
-	seal_refresh(s);
-	for (size_t i = 0; i < s->nlogs; i++) {
-		struct seal_log *l = &s->logs[i];
-		int64_t since = l->sealed_boot_ns ? l->sealed_boot_ns : s->born_boot_ns;
-
-		if (!l->stored || l->rolled || l->size == 0 || l->size != l->sealed ||
-		    now - since < SEAL_IDLE_S * NSEC_PER_SEC ||
-		    (!is_host(l) && !s->env.active(s->env.arg, l->name)))
-			continue;
-		seal_record(s, "log.alive", is_host(l) ? NULL : l->name, NULL);
-	}
-}
-
-static void on_tick(struct loop *loop, void *arg)
-{
-	struct seal *s = arg;
-
-	(void)loop;
-	loop_timer_set(s->tick, s->env.checkpoint_s * NSEC_PER_SEC);
-	if (s->linked && !s->learned && s->question == 0)
-		(void)seal_ask(s, "seal.keys", NULL, NULL);
-	if (!s->learned || s->round)
-		return;
-	if (seal_epoch_due(s) && seal_turn(s, NULL, NULL) == 0)
-		return;
-	alive(s);
-	if (s->pending > 0)
-		s->round_later = true;
-	else
-		seal_round(s);
-}
-
-static void on_soon(struct loop *loop, void *arg)
-{
-	struct seal *s = arg;
-
-	(void)loop;
-	s->started = false;
-	if (s->round) {
-		s->started = true;
-		loop_timer_set(s->soon, SOON_NS);
-		return;
-	}
-	seal_round(s);
-}
-
-void seal_soon(struct seal *s)
-{
-	int64_t since = clock_boot_ns() - s->round_boot_ns;
-
-	if (s->started)
-		return;
-	s->started = true;
-	loop_timer_set(s->soon, since >= SOON_NS ? 0 : SOON_NS - since);
-}
-
-void seal_times(struct seal *s, int64_t checkpoint_s, int64_t epoch_s)
-{
-	s->env.checkpoint_s = checkpoint_s;
-	s->env.epoch_s = epoch_s;
-}
-
-static void on_late(struct loop *loop, void *arg)
-{
-	(void)loop;
-	log_warn("the signer does not answer");
-	give_up(arg, "the signer does not answer");
-}
-
-static void on_end(struct loop *loop, void *arg)
-{
-	(void)loop;
-	finish_now(arg);
-}
-
-void seal_finish(struct seal *s, void (*done)(void *arg), void *arg)
-{
-	s->finish = done;
-	s->finish_arg = arg;
-	loop_timer_set(s->end, SEAL_FINISH_MS * (NSEC_PER_SEC / 1000));
-	if (!s->learned)
-		finish_now(s);
-	else if (!s->round)
-		seal_round(s);
-	seal_step(s);
+	seal_give_up(s, "the signer is gone");
 }
 
 /* ---- the beginning and the end ---- */
@@ -442,11 +269,7 @@ struct seal *seal_new(const struct seal_env *env)
 	s->env = *env;
 	(void)str_copy(s->origin, sizeof s->origin, env->origin);
 	s->env.origin = s->origin;
-	s->tick = loop_timer(env->loop, env->checkpoint_s * NSEC_PER_SEC, on_tick, s);
-	s->soon = loop_timer(env->loop, -1, on_soon, s);
-	s->late = loop_timer(env->loop, -1, on_late, s);
-	s->end = loop_timer(env->loop, -1, on_end, s);
-	if (!s->tick || !s->soon || !s->late || !s->end) {
+	if (seal_timers(s) < 0) {
 		seal_free(s);
 		return NULL;
 	}

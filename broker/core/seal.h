@@ -8,8 +8,8 @@
  *   soon                 at a session's end, within a second
  *   every ten minutes    even when idle: a record log.alive first, so that silence is seen
  *   every epoch_s        a new epoch: what has grown, then each log's note into the next epoch,
- * stored and recorded (log.epoch) and durable, and only then the ratchet at the end           once
- * more
+ *                        stored and recorded (log.epoch) and durable, and only then the ratchet
+ *   at the end           once more
  *
  * When the signer is (back) there, what it has sealed is looked for in the store. If it is not
  * there, the store is not the one that was sealed: a record log.rollback, and nothing new starts

@@ -1,5 +1,13 @@
 /*
  * What the files of the sealing share. Nobody else includes it.
+ *
+ *   seal.c         which log is next; what the signer is asked, and who gets its answer
+ *   seal_time.c    when: every few seconds, soon, after silence, at the end
+ *   seal_sign.c    one seal
+ *   seal_epoch.c   a new epoch
+ *   seal_break.c   a store that was set back
+ *   seal_learn.c   what the signer knows, against the store
+ *   seal_view.c    what others may ask
  */
 #ifndef POSTERN_CORE_SEAL_INTERNAL_H
 #define POSTERN_CORE_SEAL_INTERNAL_H
@@ -71,10 +79,19 @@ void seal_record(struct seal *s, const char *class_name, const char *tenant, jso
 /* Goes on with whatever is next. */
 void seal_step(struct seal *s);
 void seal_round(struct seal *s);
+/* The signer is asked nothing more of what was under way. */
+void seal_give_up(struct seal *s, const char *why);
+void seal_finish_now(struct seal *s);
+bool seal_is_host(const struct seal_log *l);
 
+/* seal_time.c: all timers; -ENOMEM. */
+int seal_timers(struct seal *s);
+/* seal_sign.c: whether it was asked for; its answer; that it cannot be. */
+bool seal_sign(struct seal *s, struct seal_log *l);
+void seal_signed(struct seal *s, struct seal_log *l, const struct msg *m);
+void seal_unsealed(struct seal *s, struct seal_log *l, const char *why);
 /* seal_learn.c: what the signer knows, compared with the store. */
 void seal_learn(struct seal *s, const struct msg *m);
-void seal_unsealed(struct seal *s, struct seal_log *l, const char *why);
 /* seal_break.c: whether it was accepted that what was sealed last is gone; that it is. */
 bool seal_break_accepted(const struct seal *s, const struct seal_log *l);
 int seal_break_accept(struct seal *s);
