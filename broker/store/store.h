@@ -47,7 +47,7 @@ enum store_db {
 	STORE_EDGES,       /* log -> what is left of records that are in the archive */
 	STORE_BREAKS,      /* log, u64 number -> break note: creds/sealer.h */
 	STORE_BODIES,      /* log, u64 number -> that record's body: broker/audit/body.h */
-	STORE_HEADS,       /* log -> head; in the file's main database: store.c */
+	STORE_HEADS,       /* log -> head; in the file's main database: open.c */
 	STORE_DBS
 };
 

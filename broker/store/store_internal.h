@@ -1,5 +1,12 @@
 /*
  * What the files of the store share. Nobody else includes it.
+ *
+ *   store.c     writing, and what LMDB's errors mean
+ *   open.c      the file, its environment and its schema
+ *   read.c      reading
+ *   queue.c     what waits for the next commit
+ *   reserve.c   room that is kept back
+ *   copy.c      a backup
  */
 #ifndef POSTERN_STORE_INTERNAL_H
 #define POSTERN_STORE_INTERNAL_H
@@ -36,7 +43,13 @@ struct store {
 
 /* 0 or -errno, and what it means for the operator. */
 int store_error(const struct store *s, int rc, const char *what, struct err *e);
+/* A key or value as LMDB takes it: it does not write to it. */
+MDB_val store_val(const void *data, size_t len);
+
+/* open.c */
 int store_reopen(struct store *s, struct err *e);
+void store_close_env(struct store *s);
+const char *store_db_name(size_t db);
 
 /* After the environment is open. That there is no room for a reserve is no error. */
 void store_reserve_open(struct store *s);
