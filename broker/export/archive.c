@@ -50,8 +50,13 @@ struct cutting {
 	struct loop_source *slice;
 };
 
+/* A core that has come back, or has waited for too long, may ask while one is still being cut: two
+ * would write the same file, and the first to end would name what the other has not written yet. */
+static bool busy;
+
 static void cutting_free(struct cutting *c)
 {
+	busy = false;
 	export_writer_free(c->w);
 	if (c->f)
 		(void)fclose(c->f);
@@ -327,13 +332,20 @@ static int edge(struct cutting *c, const struct msg *m)
 
 void archive_cut(struct pull *p, int directory, const struct msg *m)
 {
-	struct cutting *c = calloc(1, sizeof *c);
+	struct cutting *c;
 	int r;
 
-	if (!c) {
+	if (busy) {
+		(void)pull_answer(p, m->id, "archive.failed",
+		    json_pack("{s:s, s:s}", "log", msg_str(m, "log"), "reason",
+		        "another segment is being cut"));
+		return;
+	}
+	if (!(c = calloc(1, sizeof *c))) {
 		log_error("no memory for a segment");
 		return;
 	}
+	busy = true;
 	*c = (struct cutting){.p = p, .id = m->id, .directory = directory, .fd = -1};
 	buf_init(&c->notes, NOTES_BYTES);
 	buf_init(&c->record, RECORD_MAX);

@@ -177,6 +177,23 @@ def says_that_it_cannot_write_and_goes_on_when_it_can(rig):
     rig.state("lake", "ok")
 
 
+@with_rig("archive: {}\n")
+def cuts_one_segment_at_a_time(rig):
+    """Two would write one file, and the first to end would name what is half written."""
+    said = []
+    rig.archive_written = lambda o: said.append(("written", o["to"]))
+    rig.archive_failed = lambda o: said.append(("failed", o["reason"]))
+    rig.grow("demo", 400)
+    with rig.lock:
+        for n in (7, 8):
+            rig.core.send("archive.cut", {"log": "demo", "from": 1, "to": 400}, id_=n)
+    until("two answers", lambda: len(said) == 2)
+    assert said == [("failed", "another segment is being cut"), ("written", 400)], said
+    rig.core.send("archive.cut", {"log": "demo", "from": 1, "to": 400}, id_=9)
+    until("a third answer", lambda: len(said) == 3)
+    assert said[2] == ("written", 400), said
+
+
 @with_rig("")
 def is_idle_and_small_without_sinks(rig):
     rig.grow("demo", 10)
