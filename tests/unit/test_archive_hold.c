@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "broker/audit/logs.h"
+#include "broker/audit/record.h"
 #include "broker/audit/tree.h"
 #include "broker/store/live.h"
 #include "broker/store/store.h"
