@@ -66,9 +66,15 @@ static int on_config(const char *path, int fd, mode_t mode, off_t size, void *ar
 {
 	struct job *j = arg;
 	uint64_t from = j->at;
+	size_t len = strlen(path);
 	int r;
 
-	(void)mode;
+	/* a sink's key or headers, as the configuration wants them to be */
+	if ((mode & S_IRWXO) == 0 && (len < 5 || strcmp(path + len - 5, ".yaml") != 0)) {
+		(void)fprintf(stderr,
+		    "postern: %s is a secret and is not in the backup: keep it elsewhere\n", path);
+		return EXIT_OK;
+	}
 	if (tar_begin(j->fd, from, &j->e) < 0)
 		return ctl_fail(EXIT_FAILED, "%s", err_text(&j->e));
 	if ((r = copy_bytes(fd, 0, j->fd, size)) < 0)
@@ -241,7 +247,8 @@ static int write_file(struct ctl *c, const char *file)
 	if (snprintf(tmp, sizeof tmp, "%s.partial", file) >= (int)sizeof tmp)
 		return ctl_fail(EXIT_USAGE, "the path is too long");
 	j.fd = open(tmp, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (j.fd < 0 || flock(j.fd, LOCK_EX | LOCK_NB) < 0 || ftruncate(j.fd, 0) < 0) {
+	if (j.fd < 0 || backup_own(j.fd) < 0 || flock(j.fd, LOCK_EX | LOCK_NB) < 0 ||
+	    ftruncate(j.fd, 0) < 0) {
 		code = ctl_fail(EXIT_FAILED, "cannot write %s: %m", tmp);
 		util_close(&j.fd);
 		return code;

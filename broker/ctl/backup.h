@@ -1,7 +1,7 @@
 /*
  * What `postern backup` and `postern restore` share. A backup is a tar (broker/ctl/tarfile.h) of
  *
- *   etc/...      the configuration, file by file
+ *   etc/...      the configuration, file by file, without what others may not read
  *   log.keys     the verifier keys that the running Postern told, if one ran
  *   data.mdb     the store, without its free pages
  *   MANIFEST     JSON: format, version, time, and size and SHA-256 of each file before it; last
@@ -32,6 +32,9 @@ struct secret;
  * order. fn answers EXIT_OK to go on. */
 typedef int (*backup_file_fn)(const char *path, int fd, mode_t mode, off_t size, void *arg);
 int backup_walk(int dir, const char *prefix, off_t max, backup_file_fn fn, void *arg);
+/* A file that nobody but us made and may read: who left one under this name would read what is
+ * written to it. -1 with errno. */
+int backup_own(int fd);
 /* SHA-256 of len bytes at `at`; -errno. */
 int backup_digest(int fd, uint64_t at, uint64_t len, uint8_t ret[DIGEST_LEN]);
 

@@ -77,6 +77,19 @@ int backup_walk(int dir, const char *prefix, off_t max, backup_file_fn fn, void 
 	return walk(dir, prefix, max, BACKUP_WALK_DEPTH, fn, arg);
 }
 
+int backup_own(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -1;
+	if (S_ISREG(st.st_mode) && st.st_uid == geteuid() && st.st_nlink == 1 &&
+	    (st.st_mode & 077) == 0)
+		return 0;
+	errno = EEXIST;
+	return -1;
+}
+
 int backup_digest(int fd, uint64_t at, uint64_t len, uint8_t ret[DIGEST_LEN])
 {
 	struct digest *d = digest_new();
@@ -196,8 +209,8 @@ int backup_keys_write(int state, const char *file, struct secret *passphrase, un
 
 	if (snprintf(tmp, sizeof tmp, "%s.partial", file) >= (int)sizeof tmp)
 		return ctl_fail(EXIT_USAGE, "the path is too long");
-	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
+	fd = open(tmp, O_WRONLY | O_CREAT | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || backup_own(fd) < 0 || ftruncate(fd, 0) < 0)
 		return ctl_fail(EXIT_FAILED, "cannot write %s: %m", tmp);
 	if (vault_create(fd, passphrase, &v, &e) < 0) {
 		code = ctl_fail(EXIT_FAILED, "%s: %s", file, err_text(&e));

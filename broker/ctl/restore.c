@@ -123,6 +123,15 @@ static void remove_dir(int at, const char *name)
 	(void)unlinkat(at, name, AT_REMOVEDIR);
 }
 
+/* One that a restore made: in what was once `core` the core could have put another. */
+static bool marked(int state, const char *path)
+{
+	struct stat st;
+
+	return fstatat(state, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+	       st.st_uid == geteuid() && st.st_nlink == 1;
+}
+
 /* Of restores that were interrupted before anything was replaced. */
 static void remove_unfinished(int state)
 {
@@ -135,7 +144,7 @@ static void remove_unfinished(int state)
 		if (strncmp(entry->d_name, "core.before-", 12) != 0)
 			continue;
 		(void)snprintf(path, sizeof path, "%s/" MARK, entry->d_name);
-		if (faccessat(state, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		if (marked(state, path))
 			remove_dir(state, entry->d_name);
 	}
 	if (d)

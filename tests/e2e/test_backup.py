@@ -67,6 +67,9 @@ def a_backup_under_load_holds_what_was_there(p):
     for t in threads:
         t.start()
     before = numbers(p)
+    with open(secret_file(p), "rb") as f, open(f"{p.state}/etc/sink.pem", "wb") as g:
+        os.fchmod(g.fileno(), 0o640)
+        g.write(f.read())
     try:
         p.backup = f"{p.work}/backup.tar"
         r = p.postern("backup", p.backup, "--keys", f"{p.work}/keys.vault", "--passphrase-file", secret_file(p), timeout=60)
@@ -81,6 +84,8 @@ def a_backup_under_load_holds_what_was_there(p):
         manifest = json.load(t.extractfile("MANIFEST"))
     assert names[-1] == "MANIFEST" and "data.mdb" in names and "etc/postern.yaml" in names, names
     assert not [n for n in names if "key" in n and n != "log.keys"], names
+    assert "etc/sink.pem" not in names and b"etc/sink.pem" in r.err, (names, r)  # nor what a sink is shown
+    os.unlink(f"{p.state}/etc/sink.pem")
     assert set(manifest["files"]) == set(names[:-1])
     with open(f"{p.work}/keys.vault", "rb") as f:
         vault = f.read()
@@ -126,6 +131,11 @@ def a_restore_refuses_what_it_should(p):
     p.stop()
     r = p.postern("restore", p.backup)
     assert r.code == 1 and b"--force" in r.err, r
+    # a core that was put aside cannot have marked itself as what may be removed
+    aside = f"{p.state}/core.before-planted"
+    os.mkdir(aside)
+    open(f"{aside}/unfinished", "w").close()
+    os.chown(f"{aside}/unfinished", 12345, 12345)
     before, listing = stored(p), sorted(os.listdir(p.state))
     with open(p.backup, "rb") as f:
         whole = f.read()
@@ -141,7 +151,21 @@ def a_restore_refuses_what_it_should(p):
             f.write(whole[:n])
         assert p.postern("restore", f"{p.work}/bad.tar", "--force", timeout=60).code != 0, n
     assert stored(p) == before and sorted(os.listdir(p.state)) == listing
+    shutil.rmtree(aside)
     p.start()
+
+
+@rule
+def a_backup_is_not_written_into_a_file_that_is_there(p):
+    for args in (["taken.tar"], ["free.tar", "--keys", f"{p.work}/taken.vault", "--passphrase-file", secret_file(p)]):
+        for taken in (f"{p.work}/taken.tar.partial", f"{p.work}/taken.vault.partial"):
+            with open(taken, "wb") as f:
+                os.fchmod(f.fileno(), 0o644)
+        r = p.postern("backup", f"{p.work}/{args[0]}", *args[1:], timeout=60)
+        assert r.code == 1 and b"partial" in r.err, r
+        assert not os.path.getsize(f"{p.work}/taken.tar.partial") and not os.path.getsize(f"{p.work}/taken.vault.partial")
+        for taken in (f"{p.work}/taken.tar.partial", f"{p.work}/taken.vault.partial"):
+            os.unlink(taken)
 
 
 @rule
