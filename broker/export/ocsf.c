@@ -13,6 +13,7 @@
 #include "lib/err.h"
 #include "lib/msg.h"
 #include "lib/str.h"
+#include "lib/util.h"
 
 #define MS             (NSEC_PER_SEC / 1000)
 #define REVEAL_DEPTH   3
@@ -187,26 +188,37 @@ static json_t *event_new(const struct ocsf_from *f, const struct ocsf_event *ev,
 	return o;
 }
 
-/* As one line; what is too long again without its larger members. */
+static int put_line(const json_t *o, struct buf *line)
+{
+	buf_reset(line);
+	record_json(line, o, NULL, NULL);
+	return buf_status(line);
+}
+
+/* As one line; what is too long again without its larger members, and then with those alone whose
+ * length is ours. */
 static int finish(json_t *o, const struct ocsf_from *f, size_t raw_len, struct ocsf_event *ev)
 {
+	static const char *const larger[] = {"raw_data", "unmapped", "status_detail"},
+	                         *const foreign[] = {"actor", "session", "src_endpoint"};
+	json_t *meta = json_object_get(o, "metadata");
 	int r;
 
 	buf_init(&ev->line, f->max);
-	record_json(&ev->line, o, NULL, NULL);
-	r = buf_status(&ev->line);
-	if (r == -ENOBUFS) {
-		json_t *meta = json_object_get(o, "metadata");
-
-		(void)json_object_del(o, "raw_data");
-		(void)json_object_del(o, "unmapped");
-		(void)json_object_del(o, "status_detail");
+	if ((r = put_line(o, &ev->line)) == -ENOBUFS) {
+		for (size_t i = 0; i < ARRAY_LEN(larger); i++)
+			(void)json_object_del(o, larger[i]);
 		(void)json_object_set_new(meta, "is_truncated", json_true());
 		(void)json_object_set_new(
 		    meta, "untruncated_size", json_integer((json_int_t)raw_len));
-		buf_reset(&ev->line);
-		record_json(&ev->line, o, NULL, NULL);
-		r = buf_status(&ev->line);
+		r = put_line(o, &ev->line);
+	}
+	if (r == -ENOBUFS) {
+		for (size_t i = 0; i < ARRAY_LEN(foreign); i++)
+			(void)json_object_del(o, foreign[i]);
+		(void)json_object_set_new(o, "message", json_string("too long"));
+		(void)json_object_set_new(meta, "event_code", json_string("too long"));
+		r = put_line(o, &ev->line);
 	}
 	if (r < 0)
 		buf_done(&ev->line);

@@ -150,6 +150,34 @@ static void writes_no_line_longer_than_the_sink_takes(void **state)
 	}
 }
 
+/* A sink that cannot make a line of a record would ask for it for ever. */
+static void no_record_is_too_long_for_a_line(void **state)
+{
+	static const char *const before[] = {"\"class\":\"",
+	    "\"class\":\"x\",\"subject\":{\"person\":\"",
+	    "\"class\":\"x\",\"subject\":{\"session\":\"",
+	    "\"class\":\"x\",\"subject\":{\"peer\":\""};
+	static char much[OCSF_LINE_MAX - 1024];
+	struct ocsf_from f = from;
+	struct ocsf_event ev;
+
+	(void)state;
+	f.max = OCSF_LINE_MAX;
+	memset(much, '\x7f', sizeof much - 1);
+	for (size_t i = 0; i < sizeof before / sizeof before[0]; i++) {
+		cleanup_buf struct buf b;
+		json_t *o;
+
+		buf_init(&b, 2 * OCSF_LINE_MAX);
+		buf_printf(&b, "{\"v\":2,%s%s\"%s}", before[i], much, i == 0 ? "" : "}");
+		o = event(&f, (const char *)b.data, b.len, &ev);
+		assert_true(ev.line.len <= f.max);
+		assert_string_equal(at(o, "metadata", "uid"), "log.example/gw/demo/7");
+		json_decref(o);
+		ocsf_done(&ev);
+	}
+}
+
 static void reads_the_time_strictly(void **state)
 {
 	static const char *const bad[] = {"", "2026-11-23T15:38:48Z", "2026-11-23 15:38:48.123456Z",
@@ -234,6 +262,7 @@ int main(void)
 	    cmocka_unit_test(keeps_bytes_that_are_no_text_as_base64),
 	    cmocka_unit_test(writes_no_line_longer_than_the_sink_takes),
 	    cmocka_unit_test(reads_the_time_strictly),
+	    cmocka_unit_test(no_record_is_too_long_for_a_line),
 	    cmocka_unit_test(makes_an_event_of_a_checkpoint),
 	    cmocka_unit_test(frames_a_message_with_its_length_in_bytes),
 	    cmocka_unit_test(escapes_what_would_end_a_parameter),
