@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "broker/audit/body.h"
 #include "broker/audit/private.h"
 #include "broker/audit/record_class.h"
 #include "broker/audit/record_json.h"
@@ -339,10 +340,41 @@ int ocsf_record(const struct ocsf_from *from, uint64_t seq, const void *data, si
 	if (!o)
 		return -ENOMEM;
 	set_raw(o, data, len);
+	if (body_named(data, len, ev.body, &ev.body_len) < 0)
+		ev.body_len = 0;
 	r = finish(o, from, len, &ev);
 	if (r == 0)
 		*ret = ev;
 	return r;
+}
+
+int ocsf_body(const struct ocsf_from *from, const void *data, size_t len, struct ocsf_event *ev)
+{
+	json_auto_t *o = NULL;
+	json_t *unmapped, *text;
+	uint8_t digest[DIGEST_LEN];
+	struct buf line;
+	int r;
+
+	digest_sha256(data, len, digest);
+	if (len != ev->body_len || memcmp(digest, ev->body, DIGEST_LEN) != 0 ||
+	    msg_json_parse(ev->line.data, ev->line.len, &o, NULL) < 0 ||
+	    !(unmapped = json_object_get(o, "unmapped")) || !(text = json_stringn(data, len)))
+		return 0;
+	(void)json_object_set_new(unmapped, "body_data", text);
+	if (from->personal && json_object_size(from->personal) > 0)
+		(void)json_object_set_new(
+		    unmapped, "body_personal", json_deep_copy(from->personal));
+	buf_init(&line, from->max);
+	record_json(&line, o, NULL, NULL);
+	r = buf_status(&line);
+	if (r < 0) {
+		buf_done(&line);
+		return r == -ENOBUFS ? 0 : r;
+	}
+	buf_done(&ev->line);
+	ev->line = line;
+	return 0;
 }
 
 /* ---- a checkpoint ---- */

@@ -45,12 +45,18 @@ struct ocsf_event {
 	enum ocsf_severity severity;
 	char leaf[DIGEST_HEX_LEN + 1]; /* of the record; the root of a checkpoint */
 	struct buf line;               /* no newline in it */
+	size_t body_len;               /* of the body that lies beside the record; 0: none does */
+	uint8_t body[DIGEST_LEN];      /* its digest */
 };
 
 void ocsf_done(struct ocsf_event *ev);
 /* 0 or -ENOMEM; ocsf_done() releases. */
 int ocsf_record(const struct ocsf_from *from, uint64_t seq, const void *data, size_t len,
     struct ocsf_event *ret);
+/* Puts the body that lies beside a record into its line, as unmapped.body_data, with the values of
+ * its commitments (from->personal) as unmapped.body_personal. What is not that body, or would make
+ * the line too long, is left out: the record names its digest. 0 or -ENOMEM. */
+int ocsf_body(const struct ocsf_from *from, const void *data, size_t len, struct ocsf_event *ev);
 int ocsf_checkpoint(const struct ocsf_from *from, uint64_t size, const void *note, size_t len,
     struct ocsf_event *ret);
 /* "2026-11-23T15:38:48.123456Z" to nanoseconds; -EINVAL. */

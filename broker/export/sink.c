@@ -73,7 +73,7 @@ static void again(struct sink *s)
 	loop_timer_set(s->next, 0);
 }
 
-static void on_refused(struct sink *s, int r, const struct msg *m)
+static void refused(struct sink *s, int r, const char *why)
 {
 	if (r == -ECONNRESET) { /* sink_linked() goes on */
 		s->state = SINK_IDLE;
@@ -81,7 +81,23 @@ static void on_refused(struct sink *s, int r, const struct msg *m)
 	}
 	if (r == -EREMOTEIO) /* perhaps the cursor has been moved: it is asked for again */
 		s->feeds[s->batch_feed].open = false;
-	sink_failed(s, 0, r == -EREMOTEIO ? msg_str(m, "reason") : strerror(-r));
+	sink_failed(s, 0, r == -EREMOTEIO ? why : strerror(-r));
+}
+
+static void on_refused(struct sink *s, int r, const struct msg *m)
+{
+	refused(s, r, r == -EREMOTEIO ? msg_str(m, "reason") : "");
+}
+
+/* With the bodies that lie beside its records. */
+void sink_go_on(struct sink *s, int r, const char *why)
+{
+	if (r == 0)
+		r = sink_body_ask(s);
+	if (r < 0)
+		refused(s, r, why);
+	else if (r == 0)
+		batch_send(s);
 }
 
 static void on_at(int r, const struct msg *m, void *arg)
@@ -120,7 +136,7 @@ static void on_batch(int r, const struct msg *m, void *arg)
 		sink_failed(s, 0, "the core gave other records than the next");
 		return;
 	}
-	batch_send(s);
+	sink_go_on(s, 0, "");
 }
 
 static void on_notes(int r, const struct msg *m, void *arg)

@@ -81,6 +81,7 @@ struct sink {
 	size_t nfeeds, turn;
 	struct sink_feed *feeds;
 	struct sink_batch batch;
+	size_t body_at; /* the event of the batch whose body is asked for, or may be next */
 	size_t batch_feed, passed_over; /* passed_over: events of the batch */
 	struct sink_mark marks[SINK_MARKS_MAX];
 	size_t mark_first, nmarks;

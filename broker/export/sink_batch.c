@@ -9,7 +9,7 @@
 
 /* What the core gave, as events. */
 
-static size_t line_max(const struct sink *s)
+size_t sink_line_max(const struct sink *s)
 {
 	return s->config.kind == EXPORT_JSONL ? 4 * OCSF_LINE_MAX : OCSF_LINE_MAX;
 }
@@ -20,7 +20,7 @@ void sink_batch_drop(struct sink *s)
 		ocsf_done(&s->batch.events[i]);
 	free(s->batch.events);
 	s->batch = (struct sink_batch){0};
-	s->passed_over = 0;
+	s->passed_over = s->body_at = 0;
 }
 
 static struct export_log *log_of(const struct sink *s, size_t feed)
@@ -38,10 +38,9 @@ static int batch_begin(struct sink *s, size_t feed, size_t max)
 	return s->batch.events ? 0 : -ENOMEM;
 }
 
-/* What private entries open: commitment -> value. NULL where the sink may not have them. */
-static json_t *personal_of(const struct sink *s, const struct msg *m)
+json_t *sink_personal(const struct sink *s, const json_t *list)
 {
-	json_t *list = msg_obj(m, "private"), *o;
+	json_t *o;
 	cleanup_buf struct buf b;
 
 	buf_init(&b, PRIVATE_SALT_LEN + PRIVATE_VALUE_MAX);
@@ -64,9 +63,9 @@ int sink_batch_records(struct sink *s, size_t feed, const struct msg *m)
 {
 	json_t *list = msg_obj(m, "records");
 	uint64_t from = (uint64_t)msg_int(m, "from", 0);
-	json_auto_t *personal = personal_of(s, m);
-	const struct ocsf_from of = {
-	    log_of(s, feed)->origin, log_of(s, feed)->name, personal, line_max(s), clock_wall_ns()};
+	json_auto_t *personal = sink_personal(s, msg_obj(m, "private"));
+	const struct ocsf_from of = {log_of(s, feed)->origin, log_of(s, feed)->name, personal,
+	    sink_line_max(s), clock_wall_ns()};
 	cleanup_buf struct buf b;
 	int r = batch_begin(s, feed, json_array_size(list));
 
@@ -85,8 +84,8 @@ int sink_batch_records(struct sink *s, size_t feed, const struct msg *m)
 int sink_batch_checkpoints(struct sink *s, size_t feed, const struct msg *m)
 {
 	json_t *list = msg_obj(m, "notes");
-	const struct ocsf_from of = {
-	    log_of(s, feed)->origin, log_of(s, feed)->name, NULL, line_max(s), clock_wall_ns()};
+	const struct ocsf_from of = {log_of(s, feed)->origin, log_of(s, feed)->name, NULL,
+	    sink_line_max(s), clock_wall_ns()};
 	cleanup_buf struct buf b;
 	int r = batch_begin(s, feed, json_array_size(list));
 

@@ -131,6 +131,37 @@ def tells_personal_values_only_to_the_sink_that_may_have_them(rig):
     assert text.encode() in b"\n".join(lines(rig, "closed"))
 
 
+def with_body(rig, body, said=None):
+    """A record beside which this body lies, or is said to."""
+    digest = hashlib.sha256(said or body).hexdigest()
+    seq = rig.put("demo", (f'{{"v":2,"class":"channel.exec","subject":{{}},"body":{{"kind":"exec","body_digest":"{digest}",'
+                           f'"body_bytes":{len(said or body)}}},"prev":"{"0" * 64}"}}').encode())
+    return seq
+
+
+@with_rig("export:\n  - {name: lake, kind: jsonl, file: lake}\n  - {name: all, kind: jsonl, personal: true}\n")
+def takes_the_body_that_lies_beside_a_record(rig):
+    text, entry = commitment(b"alice@example.com")
+    good = ('{"command":"' + "x" * 100000 + '","person":"' + text + '"}').encode()
+    bodies = [good, b'{"command":"' + b"y" * 70000 + b'"}', b'{"command":"' + b"z" * 70000 + b'"}']
+    rig.bodies["demo", 1] = good
+    rig.bodies["demo", 2] = bodies[1].replace(b"yy", b"Yy", 1)  # another one than the record names
+    rig.private["demo", 1, "body"] = [entry]
+    for b in bodies:  # of the third there is none
+        with_body(rig, b)
+    rig.grow("demo", 1)
+    for sink in ("lake", "all"):
+        rig.delivered(sink)
+        found = {e["metadata"]["sequence"]: e["unmapped"] for e in records_of(events(rig, sink))}
+        assert found[1]["body_data"].encode() == good and found[1]["body"]["body_digest"], sink
+        assert "body_data" not in found[2] and "body_data" not in found[3] and len(found) == 4, sink
+        assert found[2]["body"]["body_digest"] == hashlib.sha256(bodies[1]).hexdigest()
+        assert (found[1].get("body_personal") == {text: "alice@example.com"}) == (sink == "all"), sink
+    assert "body of record 3" in rig.stderr()
+    asked = [o for k, o in rig.asked if k == "export.body"]
+    assert {(o["seq"], o["at"]) for o in asked if o["sink"] == "lake"} == {(1, 0), (1, 61440), (2, 0), (2, 61440), (3, 0)}
+
+
 @with_rig(JSONL)
 def is_not_held_up_by_a_record_that_is_no_json_or_very_long(rig):
     rig.put("demo", b"\xff\xfe not a record \x00")

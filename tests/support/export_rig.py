@@ -48,6 +48,7 @@ class Rig:
         self.signed, self.conflicts = [], []
         self.asked = []           # (type, body)
         self.private = {}         # (log, seq) -> [entries]
+        self.bodies = {}          # (log, seq) -> bytes
         self.refuse = {}          # type -> reason
         self.lock = threading.RLock()
         self.pid = None
@@ -191,6 +192,11 @@ class Rig:
             out.append(b64(records[i]))
             entries += [b64(e) for e in self.private.get((o["log"], i + 1), [])]
         return "export.batch", {"from": o["from"], "size": len(records), "records": out, "private": entries}
+
+    def export_body(self, o):
+        body = self.bodies.get((o["log"], o["seq"]), b"")
+        entries = [b64(e) for e in self.private.get((o["log"], o["seq"], "body"), [])] if o["at"] == 0 else []
+        return "export.bodypart", {"size": len(body), "data": b64(body[o["at"]:o["at"] + 60 * 1024]), "private": entries}
 
     def export_notes(self, o):
         notes = self.bundle(o["log"]).checkpoints if o["kind"] == "checkpoint" else []
