@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "broker/ctl/backup.h"
+#include "broker/ctl/backup_seal.h"
 #include "broker/ctl/ctl.h"
 #include "creds/vault.h"
 #include "lib/buf.h"
@@ -25,7 +26,8 @@
 #define KEY_PATH_MAX   128
 #define FRAME_OVERHEAD (4 + KEY_PATH_MAX + 4)
 
-static const char *const roots[] = {"hostkeys", "keys", "ca"};
+#define SIGNER 1
+static const char *const roots[] = {"hostkeys", [SIGNER] = "keys", "ca"};
 
 /* ---- files ---- */
 
@@ -324,6 +326,24 @@ static int read_keys(struct keys_in *k, const char *file, struct secret *passphr
 	return EXIT_OK;
 }
 
+/* Before the signer's directory changes hands: what it sealed since the backup it still knows. */
+static int keep_seal(struct keys_in *k)
+{
+	cleanup_close int now =
+	    openat(k->s->fd, roots[SIGNER], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct err e = ERR_INIT;
+	bool kept;
+
+	if (now < 0 || k->dir[SIGNER] < 0)
+		return EXIT_OK;
+	if (backup_keep_seal(now, k->dir[SIGNER], &kept, &e) < 0)
+		return ctl_fail(EXIT_FAILED, "%s", err_text(&e));
+	if (kept)
+		(void)puts("the signer's memory of what it sealed stays: it is newer than the "
+		           "backup's");
+	return EXIT_OK;
+}
+
 /* The staged directories get the names, and what was there theirs. */
 static int swap(struct keys_in *k)
 {
@@ -350,7 +370,7 @@ int backup_keys_restore(struct state_dir *s, const char *file, struct secret *pa
 	struct keys_in k = {.s = s, .dir = {-1, -1, -1}};
 	int code = read_keys(&k, file, passphrase, stamp, !stamp, ret_n);
 
-	if (code == EXIT_OK && stamp)
+	if (code == EXIT_OK && stamp && (code = keep_seal(&k)) == EXIT_OK)
 		code = swap(&k);
 	for (size_t i = 0; i < ARRAY_LEN(roots); i++)
 		util_close(&k.dir[i]);

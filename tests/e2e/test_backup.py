@@ -306,5 +306,29 @@ def what_nobody_seals_again_is_not_lost(p):
     until(lambda: seal(p), lambda: seal(p)["state"] == "good", timeout=20)
 
 
+@rule
+def keys_that_come_back_do_not_forget_what_was_sealed(p):
+    """With the keys an older memory of the seals comes back: were it taken, the same numbers would be signed twice."""
+    old, vault = f"{p.work}/old2.tar", f"{p.work}/old2.keys"
+    until(lambda: seal(p), lambda: settled(p), timeout=20)
+    argv = ["--keys", vault, "--passphrase-file", secret_file(p)]
+    assert p.postern("backup", old, *argv, timeout=60).code == 0
+    size = {x["log"]: x["sealed"] for x in seal(p)["logs"]}
+    assert p.ssh("echo lost").out == b"lost\n"
+    until(lambda: seal(p), lambda: all(x["sealed"] > size[x["log"]] for x in seal(p)["logs"] if x["log"] in ("host", "demo")),
+          timeout=30)
+    p.stop()
+    r = p.postern("restore", old, *argv, "--force", timeout=60)
+    assert r.code == 0 and "memory of what it sealed stays" in r.text, r
+    p.start()
+    until(lambda: seal(p), lambda: "not the one that was sealed" in seal(p)["state"], timeout=20)
+    r = p.postern("status")
+    assert r.code == 10 and b"audit ack" in r.err, r
+    assert p.ssh("echo in").code in (254, 255)
+    assert p.postern("audit", "ack").code == 0
+    until(lambda: seal(p), lambda: settled(p), timeout=30)
+    until(lambda: verify(p, "--log", "demo", *p.k), lambda: verify(p, "--log", "demo", *p.k)[0] == RESTORED, timeout=30)
+
+
 if __name__ == "__main__":
     main(Postern)
