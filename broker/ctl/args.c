@@ -164,7 +164,7 @@ int ctl_args_parse(
 		c.version = c.version || strcmp(argv[i], "--version") == 0;
 	}
 	c.noun = plain_word(argc, argv, &at);
-	verb = plain_word(argc, argv, &at);
+	c.verb = verb = plain_word(argc, argv, &at);
 	if (c.version || (c.help && !c.noun)) {
 		*ret = c;
 		return 0;

@@ -37,7 +37,7 @@ struct ctl_command {
 struct ctl {
 	const char *state; /* NULL: an installed Postern */
 	bool json, help, version;
-	const char *noun; /* the first word as given, for --help of a noun; NULL: none */
+	const char *noun, *verb; /* the first two words as given, for --help; NULL: none */
 	const struct ctl_command *command; /* NULL with help or version */
 	const char *word[CTL_WORDS_MAX];
 	size_t nwords;

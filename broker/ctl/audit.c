@@ -20,12 +20,14 @@
 #define LIMIT_MAX   100000
 #define LINE_MAX_   (1024u * 1024)
 #define FOLLOW_MS   500
+#define SECONDS_LEN (sizeof "2026-11-23T15:38:48" - 1)
 #define AGAIN_NS    (60 * NSEC_PER_SEC) /* a core that is away comes back sooner */
 #define WALK_CLOSED (-1)                /* nobody reads what we write */
 
 /* What is shown: with a limit, a ring of the newest lines; else each line at once. */
 struct shown {
 	json_t *seen; /* records of the archive that were shown */
+	uint64_t seq; /* 0: any */
 	bool shelf;   /* they are, now */
 	struct show_filter filter;
 	bool json, body;
@@ -66,6 +68,8 @@ static int show_one(const struct audit_record *r, void *arg)
 
 	if (stopped)
 		return WALK_CLOSED;
+	if (s->seq && r->seq != s->seq)
+		return 0;
 	if (!s->shelf && audit_shelf_seen(s->seen, r))
 		return 0;
 	if (!show_may_match(&s->filter, r->data, r->len))
@@ -101,13 +105,38 @@ static void print_ring(struct shown *s)
 	s->ring = NULL;
 }
 
+/* A time as records have it, or any beginning of one from the year on; a Z may follow the seconds.
+ */
+static bool is_time(const char *text)
+{
+	static const char form[] = "0000-00-00T00:00:00.000000Z";
+	size_t n = strlen(text);
+
+	if (n < 4 || n >= sizeof form)
+		return false;
+	if (n == SECONDS_LEN + 1 && text[SECONDS_LEN] == 'Z')
+		n = SECONDS_LEN;
+	for (size_t i = 0; i < n; i++)
+		if (form[i] == '0' ? text[i] < '0' || text[i] > '9' : text[i] != form[i])
+			return false;
+	return true;
+}
+
 /* "5m" becomes the time five minutes ago; anything else is a time, or its beginning. */
 static const char *time_of(const char *text, char dst[32])
 {
 	int64_t ago;
 
-	if (!text || (strchr(text, '-') || str_to_seconds(text, &ago) < 0))
-		return text;
+	if (!text)
+		return NULL;
+	if (strchr(text, '-') || str_to_seconds(text, &ago) < 0) {
+		if (!is_time(text))
+			return text; /* and refused */
+		(void)snprintf(dst, 32, "%s", text);
+		if (strlen(dst) == SECONDS_LEN + 1)
+			dst[SECONDS_LEN] = '\0'; /* records have a point there */
+		return dst;
+	}
 	clock_format(dst, 32, clock_wall_ns() - ago * NSEC_PER_SEC);
 	return dst;
 }
@@ -160,7 +189,11 @@ static int show(struct ctl *c, struct audit_source *source, struct shown *s)
 	if (code == WALK_CLOSED)
 		return EXIT_OK;
 	print_ring(s);
-	return code == EXIT_OK && ctl_opt(c, "follow") ? follow(c, source, s) : code;
+	if (code == EXIT_OK && ctl_opt(c, "follow"))
+		return follow(c, source, s);
+	if (code == EXIT_OK && ctl_opt(c, "log") && !audit_has_logs(source))
+		return ctl_fail(EXIT_NOT_FOUND, "there is no such log");
+	return code;
 }
 
 /* ---- options ---- */
@@ -185,11 +218,17 @@ static bool wants_timeline(const struct ctl *c)
 
 static int check_options(struct ctl *c, struct shown *s)
 {
-	const char *limit = ctl_opt(c, "limit");
+	const char *limit = ctl_opt(c, "limit"), *n_opt = ctl_opt(c, "seq");
 	uint64_t n;
 
 	if (limit && str_to_u64(limit, 1, LIMIT_MAX, &n) < 0)
 		return ctl_fail(EXIT_USAGE, "--limit is a number from 1 to %d", LIMIT_MAX);
+	if ((n_opt && str_to_u64(n_opt, 1, INT64_MAX, &s->seq) < 0))
+		return ctl_fail(EXIT_USAGE, "--seq is the number of a record");
+	if ((s->filter.since && !is_time(s->filter.since)) ||
+	    (s->filter.until && !is_time(s->filter.until)))
+		return ctl_fail(EXIT_USAGE, "a time is 2026-11-23T15:38:48 in UTC, any beginning "
+		                            "of it, or 5m for five minutes ago");
 	if (ctl_opt(c, "timeline") && (!ctl_opt(c, "session") || ctl_opt(c, "follow")))
 		return ctl_fail(EXIT_USAGE, "--timeline is of one --session, and has an end");
 	if (ctl_opt(c, "file") && ctl_opt(c, "follow"))

@@ -57,6 +57,11 @@ void audit_only(struct audit_source *s, const char *log)
 	s->only = log;
 }
 
+bool audit_has_logs(const struct audit_source *s)
+{
+	return s->from.file || s->nlogs > 0;
+}
+
 void audit_want_values(struct audit_source *s)
 {
 	s->values = true;

@@ -37,6 +37,8 @@ void audit_close(struct audit_source *s);
 const char *audit_where(const struct audit_source *s); /* for people */
 /* Only this log's records (borrowed); NULL: all. */
 void audit_only(struct audit_source *s, const char *log);
+/* After a walk: false if there is none of those it was to have. A file is not asked. */
+bool audit_has_logs(const struct audit_source *s);
 /* Personal values are wanted: a running Postern records that they were read. */
 void audit_want_values(struct audit_source *s);
 

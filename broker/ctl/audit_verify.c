@@ -243,9 +243,13 @@ static int judge(struct run *run, const char *log, bool last, bool *ret_moved)
 
 static int verify_one(const char *log, void *arg)
 {
+	const struct run *run = arg;
+	const char *asked = ctl_opt(run->c, "log"), *file = ctl_opt(run->c, "file");
 	bool moved = true;
 	int code = EXIT_OK;
 
+	if (asked && strcmp(asked, log) != 0)
+		return ctl_fail(EXIT_NOT_FOUND, "%s is of the log %s", file ? file : "it", log);
 	for (int i = 1; i <= MOVES && moved && code == EXIT_OK; i++)
 		code = judge(arg, log, i == MOVES, &moved);
 	return code;
@@ -281,7 +285,7 @@ static int load_anchor(struct run *run)
 
 	buf_init(&run->anchor, NOTE_MAX);
 	if (path && fd_read_file(AT_FDCWD, path, NOTE_MAX, &run->anchor, &e) < 0)
-		return ctl_fail(EXIT_USAGE, "%s: %s", path, err_text(&e));
+		return ctl_fail(EXIT_USAGE, "%s", err_text(&e));
 	return !path || run->anchor.len ? EXIT_OK : ctl_fail(EXIT_USAGE, "%s: it is empty", path);
 }
 

@@ -44,6 +44,7 @@ static const struct ctl_option audit_show[] = {
         "2026-11-23T15:38:48Z, any prefix of it, or 5m for the last five minutes"},
     {"until", "TIME", false, "likewise"},
     {"limit", "N", false, "the newest N of them"},
+    {"seq", "N", false, "the record of this number, as a refusal names it"},
     {"actor", "WHO", false, "of this key (its fingerprint), role, person or operator"},
     {"text", "TEXT", false, "in which this text is"},
     {"log", "NAME", false, "of this log: a tenant's name, or host"},

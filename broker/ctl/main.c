@@ -16,11 +16,11 @@ static void help_all(void)
 	for (const struct ctl_command *c = ctl_commands; c->noun; c++) {
 		(void)snprintf(name, sizeof name, "%s%s%s", c->noun, c->verb ? " " : "",
 		    c->verb ? c->verb : "");
-		(void)printf("  %-14s %s\n", name, c->help);
+		(void)printf("  %-17s %s\n", name, c->help);
 	}
 	(void)puts(
 	    "\nWithout --state it speaks to the installed Postern, with it to `postern up --state "
-	    "DIR`.\n`postern NOUN --help` says more, postern(1) everything.");
+	    "DIR`.\n`postern NOUN [VERB] --help` says more, postern(1) everything.");
 }
 
 /* Breaks between the options, so that a terminal does not break within one. */
@@ -41,13 +41,24 @@ static void print_usage(const char *usage)
 	(void)putchar('\n');
 }
 
-static int help_noun(const char *noun)
+static bool has_verb(const struct ctl *c)
 {
+	for (const struct ctl_command *k = ctl_commands; c->verb && k->noun; k++)
+		if (k->verb && strcmp(k->noun, c->noun) == 0 && strcmp(k->verb, c->verb) == 0)
+			return true;
+	return false;
+}
+
+/* Every command of the noun, or the one that was named. */
+static int help_noun(const struct ctl *all)
+{
+	bool one = has_verb(all);
 	char usage[1024], option[48];
 	int known = 0;
 
 	for (const struct ctl_command *c = ctl_commands; c->noun; c++) {
-		if (strcmp(c->noun, noun) != 0)
+		if (strcmp(c->noun, all->noun) != 0 ||
+		    (one && (!c->verb || strcmp(c->verb, all->verb) != 0)))
 			continue;
 		ctl_usage(c, usage, sizeof usage);
 		if (known++)
@@ -81,7 +92,7 @@ int main(int argc, char **argv)
 		return EXIT_OK;
 	}
 	if (c.help)
-		return help_noun(c.noun);
+		return help_noun(&c);
 	code = c.command->run(&c);
 	if (fflush(stdout) != 0 && code == EXIT_OK)
 		return ctl_fail(EXIT_FAILED, "cannot write: %m");

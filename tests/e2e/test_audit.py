@@ -156,6 +156,26 @@ def filters_choose(p):
 
 
 @rule
+def a_question_that_nothing_can_answer_is_refused(p):
+    for bad in ("yesterday", "23.11.2026", "2026/11", "2026-1x", "2026-11-23T15:38:48ZZ"):
+        assert p.postern("audit", "show", "--since", bad).code == 2, bad
+        assert p.postern("audit", "show", "--until", bad).code == 2, bad
+
+    def shown(*args):
+        return [json.loads(x) for x in p.postern("--json", "audit", "show", "--log", "demo", *args).text.splitlines()]
+    first = shown()[0]
+    assert shown("--since", first["time"][:19] + "Z")[0] == first, "a second holds its fractions"
+    assert p.postern("audit", "show", "--log", "nobodys").code == 6
+    assert [x["seq"] for x in shown("--seq", "2")] == [2]
+    path = f"{p.work}/of-demo.bundle"
+    assert p.postern("audit", "export", path, "--log", "demo").code == 0
+    r = p.postern("audit", "verify", "--file", path, "--log", "other")
+    assert r.code == 6 and b"demo" in r.err, r  # not the verdict of another log
+    r = p.postern("audit", "show", "--help")
+    assert b"audit show" in r.out and b"audit verify [" not in r.out
+
+
+@rule
 def every_operators_act_names_who_asked(p):
     s, sid = p.session()
     p.postern("kill", sid)  # the short form
