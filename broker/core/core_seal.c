@@ -15,12 +15,16 @@
 #include "broker/store/store.h"
 #include "creds/sealer.h"
 #include "lib/buf.h"
+#include "lib/clock.h"
 #include "lib/fdio.h"
+#include "lib/loop.h"
 #include "lib/str.h"
 
 _Static_assert(HOST_ORIGIN_MAX <= SEALER_ORIGIN_MAX, "an origin has to fit the sealer");
 
-#define ORIGIN_KEY "origin"
+#define ORIGIN_KEY   "origin"
+#define KEYS_LOOK_NS (NSEC_PER_SEC / 20)
+#define KEYS_LOOKS   100
 
 /* ---- what sealing reaches us by ---- */
 
@@ -181,14 +185,53 @@ void ctl_seal_accept(struct peer *p, uint64_t question)
 	(void)peer_send(p, "ctl.answer", question, json_pack("{s:{s:b}}", "data", "accepted", 1));
 }
 
+/* Right after a start the signer has not told its keys yet: they are waited for. */
+struct keys_wait {
+	struct asked asked;
+	struct loop_source *timer;
+	unsigned looks; /* left */
+};
+
+static bool keys_answer(struct core *c, struct peer *p, uint64_t question)
+{
+	json_t *keys = c->seal ? seal_keys(c->seal) : NULL;
+
+	if (!keys)
+		return false;
+	(void)json_object_set_new(keys, "witnesses", export_witness_keys(c));
+	(void)peer_send(p, "ctl.answer", question, json_pack("{s:o}", "data", keys));
+	return true;
+}
+
+static void on_keys_look(struct loop *l, void *arg)
+{
+	struct keys_wait *w = arg;
+	struct peer *p = peer_find(w->asked.core, w->asked.peer);
+
+	(void)l;
+	if (p && !keys_answer(w->asked.core, p, w->asked.question)) {
+		if (w->looks-- > 0) {
+			loop_timer_set(w->timer, KEYS_LOOK_NS);
+			return;
+		}
+		ctl_error(p, w->asked.question, CTL_FAILED, "the signer has not told its keys");
+	}
+	loop_remove(w->timer);
+	free(w);
+}
+
 void ctl_seal_keys(struct peer *p, uint64_t question)
 {
-	json_t *keys = p->core->seal ? seal_keys(p->core->seal) : NULL;
+	struct core *c = p->core;
+	struct keys_wait *w;
 
-	if (keys)
-		(void)json_object_set_new(keys, "witnesses", export_witness_keys(p->core));
-	if (!keys)
-		ctl_error(p, question, CTL_FAILED, "the signer has not told its keys");
-	else
-		(void)peer_send(p, "ctl.answer", question, json_pack("{s:o}", "data", keys));
+	if (keys_answer(c, p, question))
+		return;
+	w = c->seal ? malloc(sizeof *w) : NULL;
+	if (w)
+		*w = (struct keys_wait){{c, p->serial, question}, NULL, KEYS_LOOKS};
+	if (w && (w->timer = loop_timer(c->loop, KEYS_LOOK_NS, on_keys_look, w)) != NULL)
+		return;
+	free(w);
+	ctl_error(p, question, CTL_FAILED, "nothing is sealed here");
 }

@@ -113,8 +113,8 @@ bool seal_ok(const struct seal *s, char *why, size_t size);
 int seal_accept(struct seal *s);
 /* {"origin","epoch","state","logs":[{"log","size","sealed","epoch","sealed_s","state"}],"more"} */
 json_t *seal_status(struct seal *s);
-/* {"origin","epoch","first": verifier key,"current": verifier key,"logs":[{"log","key"}]}; NULL:
- * the signer has not said yet. */
-json_t *seal_keys(const struct seal *s);
+/* {"origin","epoch","first": verifier key,"current": verifier key,"logs":[{"log","key"}]}, of logs
+ * that are not sealed yet, too; NULL: the signer has not said yet. */
+json_t *seal_keys(struct seal *s);
 
 #endif

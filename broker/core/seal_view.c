@@ -59,15 +59,16 @@ static json_t *epoch_text(const struct seal *s, uint64_t epoch, const uint8_t ke
 	return sealer_epoch_key(s->origin, epoch, key, &k, NULL) < 0 ? NULL : key_text(&k);
 }
 
-json_t *seal_keys(const struct seal *s)
+json_t *seal_keys(struct seal *s)
 {
 	json_t *logs = json_array();
 
+	seal_refresh(s);
 	for (size_t i = 0; s->learned && i < s->nlogs && i < SHOWN_MAX; i++) {
 		char origin[NOTE_NAME_MAX + 1];
 		struct note_key k;
 
-		if (s->logs[i].known &&
+		if ((s->logs[i].known || s->logs[i].stored) &&
 		    sealer_origin_of(s->origin, s->logs[i].name, origin, sizeof origin) == 0 &&
 		    note_key_init(&k, origin, NOTE_ED25519, s->log_key, NULL) == 0)
 			(void)json_array_append_new(logs,

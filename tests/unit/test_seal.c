@@ -185,6 +185,20 @@ static void status_and_keys_name_every_log(void **state)
 	json_decref(o);
 }
 
+static void logs_have_keys_before_they_are_sealed(void **state)
+{
+	json_t *o = NULL;
+
+	(void)state;
+	seal_linked(seal_world->seal);
+	for (int i = 0; i < 60 && !o; i++) {
+		seal_rig_run_ms(1);
+		o = seal_keys(seal_world->seal);
+	}
+	assert_int_equal(json_array_size(json_object_get(o, "logs")), 2);
+	json_decref(o);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -198,6 +212,7 @@ int main(void)
 	    T(without_a_signer_the_end_comes_at_once),
 	    T(a_refusal_is_recorded_once_and_shown),
 	    T(status_and_keys_name_every_log),
+	    T(logs_have_keys_before_they_are_sealed),
 	};
 
 	return cmocka_run_group_tests(tests, seal_rig_enter, keygen_leave);
