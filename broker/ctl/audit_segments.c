@@ -59,13 +59,15 @@ static int verify(struct shelf *s, size_t i, const struct segment *g, const char
 		return complete ? EXIT_BROKEN : EXIT_LOST;
 	}
 	/* what is before it is in other segments; a segment ends with a seal */
-	if (result.verdict == VERDICT_ARCHIVED && result.sealed < g->to) {
+	if ((result.verdict == VERDICT_ARCHIVED || result.verdict == VERDICT_RESTORED) &&
+	    result.sealed < g->to) {
 		*ret_word = verdict_word(VERDICT_TAIL);
 		return EXIT_TAIL;
 	}
 	*ret_word = result.verdict == VERDICT_ARCHIVED ? verdict_word(VERDICT_GOOD)
 	                                               : verdict_word(result.verdict);
 	return result.verdict == VERDICT_GOOD || result.verdict == VERDICT_ARCHIVED ? EXIT_OK
+	       : result.verdict == VERDICT_RESTORED                                 ? EXIT_RESTORED
 	       : result.verdict == VERDICT_NO_KEY                                   ? EXIT_NO_KEY
 	       : result.verdict == VERDICT_MISSING                                  ? EXIT_LOST
 	                                                                            : EXIT_BROKEN;
@@ -73,8 +75,15 @@ static int verify(struct shelf *s, size_t i, const struct segment *g, const char
 
 static void worse(struct shelf *s, int code)
 {
-	/* a missing key says less than a fault */
-	if (code != EXIT_OK && (s->code == EXIT_OK || s->code == EXIT_NO_KEY))
+	static const int mild[] = {EXIT_OK, EXIT_RESTORED, EXIT_NO_KEY};
+	size_t is = 0, was = 0;
+
+	/* a missing key says less than a fault, and a break that is signed less than that */
+	while (is < ARRAY_LEN(mild) && mild[is] != code)
+		is++;
+	while (was < ARRAY_LEN(mild) && mild[was] != s->code)
+		was++;
+	if (is > was)
 		s->code = code;
 }
 

@@ -83,12 +83,41 @@ static void fail(struct cutting *c, int r, const char *why)
 
 /* ---- 4: it has its name ---- */
 
+/* The core never asks for what it has archived: segments that reach into this one are of a log that
+ * was set back since, or of a cut whose record was lost. They tell of another history, and nobody
+ * is to read them as this one's; nothing is thrown away. */
+static int part_others(const struct cutting *c)
+{
+	struct segment *list = NULL;
+	char other[SEGMENT_NAME_MAX + sizeof ARCHIVE_SUPERSEDED];
+	size_t n = 0;
+	int r = segment_list(c->directory, c->s.log, &list, &n);
+
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		if (list[i].to < c->s.from)
+			continue;
+		(void)snprintf(other, sizeof other, "%s" ARCHIVE_SUPERSEDED, list[i].file);
+		log_warn("archive: %s is not of the log as it is now: %s", list[i].file, other);
+		if (renameat2(c->directory, list[i].file, c->directory, other, RENAME_NOREPLACE) <
+		        0 &&
+		    (errno != EEXIST || unlinkat(c->directory, list[i].file, 0) < 0))
+			r = -errno;
+	}
+	free(list);
+	return r;
+}
+
 static void done(struct cutting *c)
 {
 	const struct archive_checked *k = archive_check_result(c->check);
+	int r;
 
 	if (k->bodies_lost != c->bodies_lost) {
 		fail(c, -EBADMSG, "bodies that were written are not read back");
+		return;
+	}
+	if ((r = part_others(c)) < 0) {
+		fail(c, r, NULL);
 		return;
 	}
 	if (renameat(c->directory, ARCHIVE_TMP, c->directory, c->s.file) < 0 ||

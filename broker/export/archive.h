@@ -13,7 +13,9 @@
 struct msg;
 struct pull;
 
-#define ARCHIVE_TMP  "cut.tmp"
+#define ARCHIVE_TMP "cut.tmp"
+#define ARCHIVE_SUPERSEDED                                                                         \
+	".superseded" /* behind the name of a segment of a history that is lost */
 #define ARCHIVE_MODE 0640
 
 /* Answers by pull_answer(m->id); one at a time, as the core asks. directory is borrowed and stays

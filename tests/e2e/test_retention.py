@@ -142,7 +142,7 @@ def a_core_killed_while_it_archives_loses_nothing(p):
 @rule
 def an_exporter_killed_while_it_archives_loses_nothing(p):
     killed(p, "export")
-    assert not [x for x in os.listdir(p.archive) if not x.endswith((".plog.zst", "cut.tmp"))]
+    assert not [x for x in os.listdir(p.archive) if not x.endswith((".plog.zst", ".superseded", "cut.tmp"))]
 
 
 # ---- a full disk ----
