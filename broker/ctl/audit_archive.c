@@ -111,6 +111,31 @@ bool audit_archive_of(const struct audit_archive *a, const char *log)
 	return false;
 }
 
+uint64_t audit_archive_last(const struct audit_archive *a, const char *log)
+{
+	uint64_t last = 0;
+
+	for (size_t i = 0; a && i < a->n; i++)
+		if (strcmp(a->list[i].log, log) == 0 && a->list[i].to > last)
+			last = a->list[i].to;
+	return last;
+}
+
+bool audit_archive_again(const struct ctl *c, const char *log, struct audit_archive **a)
+{
+	struct audit_archive *now = NULL;
+
+	if (audit_archive_open(c, true, ctl_opt(c, "log"), &now) != EXIT_OK)
+		return false;
+	if (audit_archive_last(now, log) <= audit_archive_last(*a, log)) {
+		audit_archive_close(now);
+		return false;
+	}
+	audit_archive_close(*a);
+	*a = now;
+	return true;
+}
+
 const struct segment *audit_archive_segments(const struct audit_archive *a, size_t *ret_n)
 {
 	*ret_n = a->n;

@@ -24,6 +24,10 @@ int audit_archive_open(
 void audit_archive_close(struct audit_archive *a); /* NULL is fine */
 /* Whether it stands for this log: it was named, or has segments of it. a may be NULL: no. */
 bool audit_archive_of(const struct audit_archive *a, const char *log);
+/* The newest record of this log in it; 0: none. a may be NULL. */
+uint64_t audit_archive_last(const struct audit_archive *a, const char *log);
+/* Puts the archive as it is now in its place if it has newer segments of this log: whether. */
+bool audit_archive_again(const struct ctl *c, const char *log, struct audit_archive **a);
 const struct segment *audit_archive_segments(const struct audit_archive *a, size_t *ret_n);
 /* A stream of the bundle in it, to be closed; NULL with errno. */
 FILE *audit_archive_stream(const struct audit_archive *a, size_t i);

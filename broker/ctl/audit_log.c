@@ -26,6 +26,7 @@
 #define PAGE 256
 
 struct audit_log {
+	const struct ctl *c;
 	struct audit_origin from;
 	const char *asked; /* the log of the pages that are asked for */
 	uint64_t upto;     /* its size at the first question: what comes later is another time's */
@@ -40,6 +41,7 @@ int audit_log_open(struct ctl *c, struct audit_log **ret)
 
 	if (!l)
 		return ctl_fail(EXIT_FAILED, "no memory");
+	l->c = c;
 	/* first: whoever opens the store becomes its owner */
 	code = audit_archive_open(c, ctl_opt(c, "file") == NULL, ctl_opt(c, "log"), &l->archive);
 	if (code == EXIT_OK)
@@ -374,9 +376,14 @@ bool audit_log_moved(struct audit_log *l, const char *name)
 {
 	struct log_edge g;
 	uint64_t before = l->edge;
+	bool moved;
 
-	if (l->from.link)
-		return ask_edge(l, &g) == 0 && g.seq != before;
+	if (l->from.link) {
+		moved = ask_edge(l, &g) == 0 && g.seq != before;
+		if (moved || audit_archive_last(l->archive, name) < before)
+			moved |= audit_archive_again(l->c, name, &l->archive);
+		return moved;
+	}
 	return l->from.store && stored_edge(l, name) != before;
 }
 

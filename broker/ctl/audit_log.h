@@ -42,7 +42,9 @@ int audit_log_feed(struct audit_log *l, const char *name, const struct log_sink 
     bool *ret_complete);
 /* Whether an archive is there for this log. */
 bool audit_log_archived(const struct audit_log *l, const char *name);
-/* Whether records left the log while it was fed: they will be missed where they are not. */
+/* Whether records left the log while it was fed, or before that and after the archive was looked
+ * at: they will be missed where they are not. The archive of a running Postern is looked at again.
+ */
 bool audit_log_moved(struct audit_log *l, const char *name);
 
 /* Verifier keys: of --key (repeated), --keys FILE (what `postern audit keys` printed), log.keys in
