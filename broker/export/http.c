@@ -358,16 +358,20 @@ static void on_conn(struct loop *l, int fd, unsigned what, void *arg)
 static void conn_over(struct http_conn *c, CURLcode code)
 {
 	curl_socket_t fd = CURL_SOCKET_BAD;
+	char why[CURL_ERROR_SIZE];
 
 	if (code == CURLE_OK &&
 	    curl_easy_getinfo(c->o.easy, CURLINFO_ACTIVESOCKET, &fd) == CURLE_OK &&
 	    fd != CURL_SOCKET_BAD)
 		c->src = loop_fd(c->o.h->loop, fd, LOOP_READ, on_conn, c);
 	c->up = c->src != NULL;
-	if (c->up)
+	if (c->up) {
 		c->fn(HTTP_UP, "", c->arg);
-	else
-		c->fn(HTTP_DOWN, reason(&c->o, code == CURLE_OK ? CURLE_SEND_ERROR : code), c->arg);
+		return;
+	}
+	/* a copy: who hears it may free the connection before he says why */
+	(void)str_copy(why, sizeof why, reason(&c->o, code == CURLE_OK ? CURLE_SEND_ERROR : code));
+	c->fn(HTTP_DOWN, why, c->arg);
 }
 
 int http_connect(struct http *h, const char *to, const struct http_tls *tls, http_conn_fn fn,
