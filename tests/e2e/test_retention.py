@@ -16,20 +16,46 @@ GOOD, BROKEN, TAIL, LOST, ARCHIVED = 0, 4, 20, 23, 30
 tap.RULE_SECONDS = 240
 
 
-@rule
-def segments_appear_and_the_store_shrinks(p):
-    os.mkdir(f"{p.work}/no-archive")
-    r = p.postern("audit", "keys")
-    assert r.code == 0, r
-    p.keys_file = os.path.join(p.work, "keys")
-    with open(p.keys_file, "w") as f:
-        f.write(r.text)
-    assert p.ssh("echo in").out == b"in\n"
-    for _ in range(4):
-        p.flood(400)
+# Whatever a rule needs of the state it asks for here, so that it fails for its own reason alone.
+
+def archived(p):
+    """Four segments, and the store without what is in the first ones."""
+    if not p.segments():
+        assert p.ssh("echo in").out == b"in\n"
+    while len(p.segments()) < 4:
         n = len(p.segments())
+        p.flood(400)
         until(lambda: f"segment {n + 1}: {p.log_tail()}", lambda: len(p.segments()) > n, timeout=60)
     until(lambda: p.log_tail(), lambda: p.edge() >= 1024, timeout=60)
+
+
+def old_checkpoint(p):
+    """A file with the first checkpoint in the archive."""
+    archived(p)
+    path = os.path.join(p.work, "old")
+    first = tlog.load_segment(f"{p.archive}/{p.segments()[0]['file']}").checkpoints[0]
+    with open(path, "wb") as f:
+        f.write(first[1])
+    return path, first[0]
+
+
+def log_keys(p):
+    keys = p.json("audit", "keys")
+    return [next(x["key"] for x in keys["logs"] if x["log"] == "host"), keys["first"]]
+
+
+def stopped(p):
+    """Not running any more: p.list, the segments; p.gone, how many records the store is without; p.old."""
+    if p.up is None:
+        return
+    p.old, _ = old_checkpoint(p)
+    p.list, p.gone = p.segments(), p.edge()
+    p.stop()
+
+
+@rule
+def segments_appear_and_the_store_shrinks(p):
+    archived(p)
     for g in p.segments():
         assert g["missing_before"] == 0, g
         st = os.stat(f"{p.archive}/{g['file']}")
@@ -38,21 +64,23 @@ def segments_appear_and_the_store_shrinks(p):
 
 @rule
 def each_segment_is_on_record(p):
+    archived(p)
     import hashlib
-    archived = {x["body"]["file"]: x["body"] for x in p.records() if x["class"] == "log.archived" and x["log"] == "host"}
-    left = [g for g in p.segments() if g["file"] in archived]
+    told = {x["body"]["file"]: x["body"] for x in p.records() if x["class"] == "log.archived" and x["log"] == "host"}
+    left = [g for g in p.segments() if g["file"] in told]
     assert left
     for g in left:
         with open(f"{p.archive}/{g['file']}", "rb") as f:
             digest = hashlib.sha256(f.read()).digest()
         import base64
-        assert base64.b64decode(archived[g["file"]]["digest"]) == digest, g
+        assert base64.b64decode(told[g["file"]]["digest"]) == digest, g
     r = p.postern("audit", "archive", "--verify", "--keys", p.keys_file)
     assert r.code == GOOD and r.text.count("good") == len(r.text.splitlines()), r
 
 
 @rule
 def with_the_archive_everything_is_proved(p):
+    archived(p)
     code, got, r = p.verify()
     assert code in (GOOD, TAIL) and {x["log"] for x in got} >= {"host", "demo"}, r
     assert all(x["archived"] == 0 for x in got), r
@@ -62,39 +90,36 @@ def with_the_archive_everything_is_proved(p):
 
 @rule
 def a_stranger_with_other_tools_proves_it_too(p):
+    archived(p)
     path = os.path.join(p.work, "whole.bundle")
     r = p.postern("audit", "export", path, "--log", "host", timeout=60)
     assert r.code == 0, r
-    keys = p.json("audit", "keys")
-    p.vkeys = [next(x["key"] for x in keys["logs"] if x["log"] == "host"), keys["first"]]
     with open(path, "rb") as f:
         whole = tlog.Bundle.load(f.read())
     size = whole.checkpoints[-1][0]
     parts = [tlog.load_segment(f"{p.archive}/{g['file']}") for g in p.segments() if g["to"] <= size]
     b = tlog.join(parts + [whole])
     b.records = {s: d for s, d in b.records.items() if s <= size}
-    tlog.check(b, p.vkeys)
-    p.parts = parts
+    tlog.check(b, log_keys(p))
 
 
 @rule
 def an_auditors_old_checkpoint_is_held_against_the_archive(p):
-    p.old = os.path.join(p.work, "old")
-    with open(p.old, "wb") as f:
-        f.write(p.parts[0].checkpoints[0][1])
-    assert p.parts[0].checkpoints[0][0] < p.edge()
-    code, got, r = p.verify("--log", "host", "--from-checkpoint", p.old)
+    old, size = old_checkpoint(p)
+    assert size < p.edge()
+    code, got, r = p.verify("--log", "host", "--from-checkpoint", old)
     assert code in (GOOD, TAIL), r
 
 
 @rule
 def an_archived_record_is_proved_from_the_archive(p):
+    archived(p)
     proof, record = os.path.join(p.work, "proof"), os.path.join(p.work, "record")
     for flags in ((), ("--offline",)):
         r = p.postern("audit", "prove", "7", "--log", "host", "--out", proof, "--record-out", record, *flags, timeout=60)
         assert r.code == 0, r
         with open(proof, "rb") as f, open(record, "rb") as g:
-            assert tlog.check_inclusion(f.read(), g.read(), p.vkeys[0])
+            assert tlog.check_inclusion(f.read(), g.read(), log_keys(p)[0])
     n = p.edge() + 5
     r = p.postern("audit", "prove", str(n), "--log", "host", "--out", proof, "--record-out", record, "--offline")
     assert r.code == 0, r
@@ -103,6 +128,7 @@ def an_archived_record_is_proved_from_the_archive(p):
 # ---- kills, while it cuts and prunes ----
 
 def killed(p, role):
+    archived(p)
     stop, acked = threading.Event(), [0]
 
     def press():
@@ -149,6 +175,7 @@ def an_exporter_killed_while_it_archives_loses_nothing(p):
 
 @rule
 def a_full_disk_drops_nothing(p):
+    archived(p)
     until("all is quiet", lambda: (a := p.edge()) and not time.sleep(3) and p.edge() == a, timeout=60)
     with open(f"{p.archive}/ballast", "wb", buffering=0) as f:
         try:
@@ -156,13 +183,15 @@ def a_full_disk_drops_nothing(p):
                 f.write(b"\xff" * 4096)
         except OSError as e:
             assert e.errno == 28, e
-    edge, n = p.edge(), len(p.segments())
-    p.flood(900)
-    until(lambda: p.log_tail(), lambda: any(x["class"] == "log.unarchived" for x in p.records()), timeout=60)
-    assert len(p.segments()) == n and p.edge() == edge
-    assert not os.path.exists(f"{p.archive}/cut.tmp")
-    assert p.ssh("echo in").out == b"in\n"
-    os.unlink(f"{p.archive}/ballast")
+    try:
+        edge, n = p.edge(), len(p.segments())
+        p.flood(900)
+        until(lambda: p.log_tail(), lambda: any(x["class"] == "log.unarchived" for x in p.records()), timeout=60)
+        assert len(p.segments()) == n and p.edge() == edge
+        assert not os.path.exists(f"{p.archive}/cut.tmp")
+        assert p.ssh("echo in").out == b"in\n"
+    finally:
+        os.unlink(f"{p.archive}/ballast")
     until(lambda: p.log_tail(), lambda: len(p.segments()) > n and p.edge() > edge, timeout=90)
     code, got, r = p.verify("--log", "host")
     assert code in (GOOD, TAIL), r
@@ -172,18 +201,21 @@ def a_full_disk_drops_nothing(p):
 
 @rule
 def a_sink_that_lags_holds_the_records(p):
+    archived(p)
     p.stop()
     p.more = 'export: [{name: siem, kind: otlp, url: "http://127.0.0.1:1/v1/logs"}]\n'
     p.start()
-    edge, n = p.edge(), len(p.segments())
-    for _ in range(3):
-        p.flood(400)
-    until(lambda: p.log_tail(), lambda: len(p.segments()) > n, timeout=60)
-    time.sleep(6)  # longer than the archive looks again
-    assert p.edge() == edge, (p.edge(), edge)
-    p.stop()
-    p.more = ""
-    p.start()
+    try:
+        edge, n = p.edge(), len(p.segments())
+        for _ in range(3):
+            p.flood(400)
+        until(lambda: p.log_tail(), lambda: len(p.segments()) > n, timeout=60)
+        time.sleep(6)  # longer than the archive looks again
+        assert p.edge() == edge, (p.edge(), edge)
+    finally:
+        p.stop()
+        p.more = ""
+        p.start()
     until(lambda: p.log_tail(), lambda: p.edge() > edge, timeout=60)
 
 
@@ -217,9 +249,7 @@ def flip(path, at):
 
 @rule
 def without_the_archive_the_word_is_archived(p):
-    p.list = p.segments()
-    p.gone = p.edge()
-    p.stop()
+    stopped(p)
     code, got, r = verdict(p)
     assert code in (GOOD, TAIL), r
     code, got, r = verdict(p, shutil.rmtree)
@@ -231,12 +261,14 @@ def without_the_archive_the_word_is_archived(p):
 
 @rule
 def an_archive_that_was_named_and_is_empty_is_lost(p):
+    stopped(p)
     code, got, r = verdict(p, None, "--archive", f"{p.work}/no-archive")
     assert code == LOST and got["verdict"] == "missing", r
 
 
 @rule
 def a_missing_segment_is_lost(p):
+    stopped(p)
     for i in range(len(p.list)):
         if p.list[i]["from"] > p.gone:
             break
@@ -248,6 +280,7 @@ def a_missing_segment_is_lost(p):
 
 @rule
 def a_segment_cut_off_is_lost(p):
+    stopped(p)
     for part in (0, 3, 1000, -4, -1):
         def change(d):
             path = f"{d}/{p.list[1]['file']}"
@@ -258,6 +291,7 @@ def a_segment_cut_off_is_lost(p):
 
 @rule
 def flipped_bits_in_a_segment_are_broken(p):
+    stopped(p)
     size = os.path.getsize(f"{p.archive}/{p.list[1]['file']}")
     for at in range(50, size - 8, size // 12):
         code, got, r = verdict(p, lambda d: flip(f"{d}/{p.list[1]['file']}", at))
@@ -283,12 +317,14 @@ def a_segment_that_was_written_anew_is_broken(p):
             f.write(body)
         assert run(["zstd", "-q", "-f", path + ".new", "-o", path]).code == 0
         os.unlink(path + ".new")
+    stopped(p)
     code, got, r = verdict(p, change)
     assert code == BROKEN, r
 
 
 @rule
 def one_segment_alone_says_what_it_proves(p):
+    stopped(p)
     for i, g in enumerate(p.list[:3]):
         r = run([PROGRAM, "--json", "audit", "verify", "--file", f"{p.archive}/{g['file']}", "--keys", p.keys_file])
         got = json.loads(r.text)[0]
@@ -298,6 +334,7 @@ def one_segment_alone_says_what_it_proves(p):
 
 @rule
 def archived_records_are_shown(p):
+    stopped(p)
     r = run([PROGRAM, "--state", p.state, "--json", "audit", "show", "--log", "host", "--offline", "--archive", p.archive],
             timeout=60)
     got = [x["seq"] for x in parse_records(r.text) if x["log"] == "host"]
@@ -309,6 +346,7 @@ def archived_records_are_shown(p):
 
 @rule
 def proofs_without_the_archive_say_where_it_is(p):
+    stopped(p)
     state = copy(p, shutil.rmtree)
     r = run([PROGRAM, "--state", state, "audit", "prove", "7", "--log", "host", "--offline"])
     assert r.code == ARCHIVED and b"archive" in r.err, r

@@ -25,6 +25,12 @@ class Small(Postern):
             os.mkdir(self.archive, 0o750)
             check(libc.mount(b"tmpfs", self.archive.encode(), b"tmpfs", 0, b"size=8m,mode=750"))
             self.start()
+            os.mkdir(f"{self.work}/no-archive")
+            self.keys_file = os.path.join(self.work, "keys")
+            r = self.postern("audit", "keys")
+            assert r.code == 0, r
+            with open(self.keys_file, "w") as f:
+                f.write(r.text)
         except BaseException:
             self.close()
             raise
