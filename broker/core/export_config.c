@@ -1,16 +1,12 @@
 #include "broker/core/export_config.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "broker/core/export_config_internal.h"
 #include "broker/core/host_config.h"
 #include "lib/err.h"
-#include "lib/fdio.h"
 #include "lib/util.h"
 #include "lib/yaml.h"
 
@@ -40,214 +36,9 @@ static const char *const kind_names[] = {
     [EXPORT_JSONL] = "jsonl",
 };
 
-/* One entry of a list, and where to put what is wrong with it. */
-struct at {
-	const struct yaml_doc *d;
-	json_t *list;
-	size_t index;
-	json_t *o;
-	const char *what; /* "export" */
-	struct err *e;
-};
-
-#define WRONG(a, key, ...) yaml_fail((a)->d, (a)->o, key, 0, (a)->e, -EINVAL, __VA_ARGS__)
-
-/* Printable, without spaces; "" if it is not there. */
-static int get_text(const struct at *a, const char *key, char *dst, size_t size, bool needed)
-{
-	const char *s = NULL;
-	int r = yaml_get_str(a->d, a->o, key, &s, a->e);
-
-	if (r < 0)
-		return r;
-	if (r == 1)
-		return needed ? yaml_fail(a->d, a->list, NULL, a->index, a->e, -EINVAL,
-		                    "%s: has no %s", a->what, key)
-		              : 0;
-	for (const char *p = s; *p; p++)
-		if (*p <= ' ' || *p >= 0x7f)
-			s = "";
-	if (*s == '\0' || !str_copy(dst, size, s))
-		return WRONG(
-		    a, key, "%s.%s: 1 to %zu letters, digits and signs", a->what, key, size - 1);
-	return 0;
-}
-
-/* ---- addresses ---- */
-
-static bool port_good(const char *s)
-{
-	uint64_t port;
-
-	return str_to_u64(s, 1, 65535, &port) == 0;
-}
-
-/* "HOST", "1.2.3.4", "[::1]"; of len bytes. */
-static bool host_good(const char *s, size_t len)
-{
-	char v6[INET6_ADDRSTRLEN];
-	struct in6_addr addr;
-
-	if (len > 2 && s[0] == '[' && s[len - 1] == ']' && len - 2 < sizeof v6) {
-		memcpy(v6, s + 1, len - 2);
-		v6[len - 2] = '\0';
-		return inet_pton(AF_INET6, v6, &addr) == 1;
-	}
-	for (size_t i = 0; i < len; i++)
-		if (!(s[i] >= 'a' && s[i] <= 'z') && !(s[i] >= 'A' && s[i] <= 'Z') &&
-		    !(s[i] >= '0' && s[i] <= '9') && !strchr("-._", s[i]))
-			return false;
-	return len > 0 && len <= 253 && s[0] != '-' && s[0] != '.';
-}
-
-static bool loopback(const char *s, size_t len)
-{
-	char text[INET6_ADDRSTRLEN];
-	struct in_addr v4;
-	struct in6_addr v6;
-
-	if (len == strlen("localhost") && strncmp(s, "localhost", len) == 0)
-		return true;
-	if (len > 2 && s[0] == '[') {
-		s++;
-		len -= 2;
-	}
-	if (len >= sizeof text)
-		return false;
-	memcpy(text, s, len);
-	text[len] = '\0';
-	if (inet_pton(AF_INET, text, &v4) == 1)
-		return ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
-	return inet_pton(AF_INET6, text, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
-}
-
-static int get_to(const struct at *a, char *dst, size_t size)
-{
-	const char *colon;
-	int r = get_text(a, "to", dst, size, true);
-
-	if (r < 0)
-		return r;
-	colon = strrchr(dst, ':');
-	if (!colon || !port_good(colon + 1) || !host_good(dst, (size_t)(colon - dst)))
-		return WRONG(a, "to", "%s.to: must be HOST:PORT", a->what);
-	return 0;
-}
-
-/* http or https, a host, perhaps a port, a path; nobody's name and password, and no fragment. */
-static int get_url(const struct at *a, char *dst, size_t size, bool any_http)
-{
-	const char *host, *end, *port;
-	bool https;
-	int r = get_text(a, "url", dst, size, true);
-
-	if (r < 0)
-		return r;
-	https = strncmp(dst, "https://", 8) == 0;
-	if (!https && strncmp(dst, "http://", 7) != 0)
-		return WRONG(a, "url", "%s.url: must begin with https:// or http://", a->what);
-	host = dst + (https ? 8 : 7);
-	end = host + strcspn(host, "/?#");
-	port = host[0] == '[' ? strchr(host, ']') : host;
-	port = port ? memchr(port, ':', (size_t)(end - port)) : NULL;
-	if (port) {
-		char text[8] = "";
-
-		if ((size_t)(end - port) <= sizeof text)
-			memcpy(text, port + 1, (size_t)(end - port) - 1);
-		if (!port_good(text))
-			return WRONG(a, "url", "%s.url: the port is none", a->what);
-	}
-	if (!host_good(host, (size_t)((port ? port : end) - host)) || strpbrk(end, "#\\\"<>^`{|}"))
-		return WRONG(a, "url", "%s.url: must be https://HOST[:PORT]/PATH", a->what);
-	if (!https && !any_http && !loopback(host, (size_t)((port ? port : end) - host)))
-		return WRONG(a, "url", "%s.url: http goes to loopback addresses only", a->what);
-	return 0;
-}
-
-/* ---- files ---- */
-
-/* Below the configuration directory, or absolute below /etc, and without a step upwards. */
-static int get_path(const struct at *a, const char *key, char *dst, size_t size)
-{
-	const char *p;
-	int r = get_text(a, key, dst, size, false);
-
-	if (r < 0 || *dst == '\0')
-		return r;
-	p = dst[0] == '/' ? dst + 1 : dst;
-	if (dst[0] == '/' && strncmp(dst, "/etc/", 5) != 0)
-		return WRONG(a, key,
-		    "%s.%s: must be below the configuration directory or below /etc", a->what, key);
-	while (*p) {
-		size_t n = strcspn(p, "/");
-
-		if (n == 0 || (n <= 2 && strncmp(p, "..", n) == 0))
-			return WRONG(a, key, "%s.%s: not a plain path", a->what, key);
-		p += n;
-		if (*p == '/' && *++p == '\0')
-			return WRONG(a, key, "%s.%s: not the name of a file", a->what, key);
-	}
-	return 0;
-}
-
-int export_config_open(int dirfd, const char *path, bool secret, struct err *e)
-{
-	cleanup_close int fd = -1;
-	struct stat st;
-
-	fd = path[0] == '/' ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
-	                    : fd_open_beneath(dirfd, path, O_RDONLY | O_NONBLOCK, 0);
-	if (fd < 0)
-		return err_set(e, path[0] == '/' ? -errno : fd, "%s: %s", path,
-		    strerror(path[0] == '/' ? errno : -fd));
-	if (fstat(fd, &st) < 0)
-		return err_set(e, -errno, "%s: %m", path);
-	if (!S_ISREG(st.st_mode))
-		return err_set(e, -EINVAL, "%s: not a regular file", path);
-	if (secret && (st.st_mode & S_IRWXO) != 0)
-		return err_set(e, -EACCES, "%s: must not be open to others", path);
-	return steal_fd(&fd);
-}
-
-/* By mode alone: files that a daemon of no other group reads have no list of their own. */
-static bool readable(int fd, uid_t uid)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return false;
-	return (st.st_mode & (st.st_uid == uid      ? S_IRUSR
-	                         : st.st_gid == uid ? S_IRGRP
-	                                            : S_IROTH)) != 0;
-}
-
-int export_config_files(int dirfd, const struct export_sink *s, uid_t reader, struct err *e)
-{
-	const struct {
-		const char *path;
-		bool secret;
-	} files[] = {{s->ca, false}, {s->cert, false}, {s->key, true}, {s->headers, true}};
-
-	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-		cleanup_close int fd = -1;
-
-		if (files[i].path[0] == '\0')
-			continue;
-		fd = export_config_open(dirfd, files[i].path, files[i].secret, e);
-		if (fd < 0)
-			return fd;
-		if (reader != 0 && !readable(fd, reader))
-			return err_set(e, -EPERM,
-			    "%s: the exporter (uid and gid %u) cannot read it", files[i].path,
-			    reader);
-	}
-	return 0;
-}
-
 /* ---- sinks ---- */
 
-static int get_logs(const struct at *a, struct export_sink *s)
+static int get_logs(const struct export_at *a, struct export_sink *s)
 {
 	json_t *list = NULL;
 	size_t n;
@@ -274,9 +65,9 @@ static int get_logs(const struct at *a, struct export_sink *s)
 }
 
 /* The name of a file of the exporter's own; without one, the sink's. */
-static int get_file(const struct at *a, struct export_sink *s)
+static int get_file(const struct export_at *a, struct export_sink *s)
 {
-	int r = get_text(a, "file", s->file, sizeof s->file, false);
+	int r = export_get_text(a, "file", s->file, sizeof s->file, false);
 
 	if (r < 0)
 		return r;
@@ -291,10 +82,10 @@ static int get_file(const struct at *a, struct export_sink *s)
 	return 0;
 }
 
-static int get_kind(const struct at *a, enum export_kind *ret)
+static int get_kind(const struct export_at *a, enum export_kind *ret)
 {
 	char kind[16] = "";
-	int r = get_text(a, "kind", kind, sizeof kind, true);
+	int r = export_get_text(a, "kind", kind, sizeof kind, true);
 
 	if (r < 0)
 		return r;
@@ -306,7 +97,7 @@ static int get_kind(const struct at *a, enum export_kind *ret)
 	return WRONG(a, "kind", "%s.kind: must be syslog, otlp or jsonl", a->what);
 }
 
-static int get_name(const struct at *a, char *dst, size_t size)
+static int get_name(const struct export_at *a, char *dst, size_t size)
 {
 	const char *s;
 	int r = yaml_get_str(a->d, a->o, "name", &s, a->e);
@@ -322,7 +113,7 @@ static int get_name(const struct at *a, char *dst, size_t size)
 	return 0;
 }
 
-static int parse_sink(const struct at *a, struct export_sink *s)
+static int parse_sink(const struct export_at *a, struct export_sink *s)
 {
 	int r;
 
@@ -331,19 +122,19 @@ static int parse_sink(const struct at *a, struct export_sink *s)
 		return r;
 	switch (s->kind) {
 	case EXPORT_SYSLOG:
-		r = get_to(a, s->to, sizeof s->to);
+		r = export_get_to(a, s->to, sizeof s->to);
 		break;
 	case EXPORT_OTLP:
-		r = get_url(a, s->url, sizeof s->url, false);
+		r = export_get_url(a, s->url, sizeof s->url, false);
 		break;
 	case EXPORT_JSONL:
 		r = get_file(a, s);
 		break;
 	}
-	if (r < 0 || (r = get_path(a, "ca", s->ca, sizeof s->ca)) < 0 ||
-	    (r = get_path(a, "cert", s->cert, sizeof s->cert)) < 0 ||
-	    (r = get_path(a, "key", s->key, sizeof s->key)) < 0 ||
-	    (r = get_path(a, "headers", s->headers, sizeof s->headers)) < 0 ||
+	if (r < 0 || (r = export_get_path(a, "ca", s->ca, sizeof s->ca)) < 0 ||
+	    (r = export_get_path(a, "cert", s->cert, sizeof s->cert)) < 0 ||
+	    (r = export_get_path(a, "key", s->key, sizeof s->key)) < 0 ||
+	    (r = export_get_path(a, "headers", s->headers, sizeof s->headers)) < 0 ||
 	    (r = yaml_get_bool(a->d, a->o, "personal", &s->personal, a->e)) < 0 ||
 	    (r = get_logs(a, s)) < 0)
 		return r;
@@ -365,7 +156,7 @@ static int parse_sinks(const struct yaml_doc *d, struct export_config *c, struct
 		    "export: more than %d sinks", EXPORT_SINKS_MAX);
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		struct export_sink *s = &c->sinks[i];
-		struct at a = {d, list, i, json_array_get(list, i), "export", e};
+		struct export_at a = {d, list, i, json_array_get(list, i), "export", e};
 
 		if (!json_is_object(a.o))
 			return yaml_fail(
@@ -387,7 +178,7 @@ static int parse_sinks(const struct yaml_doc *d, struct export_config *c, struct
 
 /* ---- witnesses ---- */
 
-static int parse_witness(const struct at *a, struct export_witness *w)
+static int parse_witness(const struct export_at *a, struct export_witness *w)
 {
 	struct err why = ERR_INIT;
 	const char *key;
@@ -406,7 +197,7 @@ static int parse_witness(const struct at *a, struct export_witness *w)
 		return WRONG(a, "key",
 		    "witnesses.list.key: not a key for cosignatures (type 4), but of type %d",
 		    w->key.type);
-	if ((r = get_url(a, w->url, sizeof w->url, true)) < 0)
+	if ((r = export_get_url(a, w->url, sizeof w->url, true)) < 0)
 		return r;
 	if (strpbrk(w->url, "?"))
 		return WRONG(a, "url", "witnesses.list.url: must be https://HOST[:PORT]/PATH");
@@ -426,7 +217,7 @@ static int parse_witness_list(
 		    "witnesses.list: more than %d", EXPORT_WITNESSES_MAX);
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		struct export_witness *w = &c->witnesses[i];
-		struct at a = {d, list, i, json_array_get(list, i), "witnesses.list", e};
+		struct export_at a = {d, list, i, json_array_get(list, i), "witnesses.list", e};
 
 		if (!json_is_object(a.o))
 			return yaml_fail(d, list, NULL, i, e, -EINVAL,
