@@ -114,8 +114,7 @@ static void answered(struct pull *p, const struct msg *m)
 
 static bool is_answer(const struct msg *m)
 {
-	static const char *const types[] = {
-	    "export.at", "export.batch", "export.bodypart",
+	static const char *const types[] = {"export.at", "export.batch", "export.bodypart",
 	    "export.notelist", "export.refused", "witness.proof"};
 
 	for (size_t i = 0; i < ARRAY_LEN(types); i++)
