@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,18 +29,17 @@
 #include "lib/merkle.h"
 #include "lib/str.h"
 #include "lib/util.h"
+#include "tests/support/bare_lmdb.h"
 
-#define ROUNDS_MAX  200
-#define DURABLE     30 /* records a stretch */
-#define STRETCHES   5  /* a round */
-#define SESSIONS    20 /* a round */
-#define AWAITING    64
-#define AWAITED     (AWAITING * 60)
-#define UNWAITED    12800
-#define VERIFIED    100000
-#define MAP         (UINT64_C(64) << 30)
-#define PROOFS      1000
-#define COMMAND_LEN 120
+#define ROUNDS_MAX 200
+#define DURABLE    30 /* records a stretch */
+#define STRETCHES  5  /* a round */
+#define SESSIONS   20 /* a round */
+#define AWAITING   64
+#define AWAITED    (AWAITING * 60)
+#define UNWAITED   12800
+#define VERIFIED   100000
+#define PROOFS     1000
 
 static char dir[128], bare_dir[160], ours_dir[160], large_dir[160];
 
@@ -77,56 +75,6 @@ static void row(const char *name, double ours, double peer, const char *unit, co
 	    name, ours, peer, unit, ours / peer, goal, command);
 }
 
-/* ---- bare LMDB ---- */
-
-static MDB_env *bare;
-static MDB_dbi bare_dbi;
-static uint64_t bare_key;
-
-static void bare_open(void)
-{
-	MDB_txn *txn;
-
-	if (mdb_env_create(&bare) || mdb_env_set_mapsize(bare, MAP) ||
-	    mdb_env_set_maxdbs(bare, 4) || mdb_env_open(bare, bare_dir, 0, 0600) ||
-	    mdb_txn_begin(bare, NULL, 0, &txn) ||
-	    mdb_dbi_open(txn, "records", MDB_CREATE | MDB_INTEGERKEY, &bare_dbi) ||
-	    mdb_txn_commit(txn))
-		fatal("bare LMDB does not open");
-}
-
-/* Commands are of all lengths around COMMAND_LEN: how many records of one length fit into a page is
- * luck, on either side. */
-static size_t command_len(uint64_t i)
-{
-	return COMMAND_LEN / 2 + i * 37 % (COMMAND_LEN + 1);
-}
-
-/* n records of around len bytes, `group` a commit; records a second. */
-static double bare_run(size_t n, size_t group, size_t len)
-{
-	int64_t begin = clock_mono_ns();
-	char value[4096] = {0};
-	MDB_txn *txn;
-
-	for (size_t i = 0; i < n; i += group) {
-		if (mdb_txn_begin(bare, NULL, 0, &txn))
-			fatal("bare begin");
-		for (size_t k = 0; k < group; k++) {
-			MDB_val key = {sizeof bare_key, &bare_key};
-			MDB_val v = {len - COMMAND_LEN + command_len(bare_key), value};
-
-			bare_key++;
-			memcpy(value, &bare_key, sizeof bare_key);
-			if (mdb_put(txn, bare_dbi, &key, &v, MDB_APPEND))
-				fatal("bare put");
-		}
-		if (mdb_txn_commit(txn))
-			fatal("bare commit");
-	}
-	return (double)n / seconds(begin);
-}
-
 /* ---- ours ---- */
 
 static struct loop *loop;
@@ -136,7 +84,7 @@ static size_t left, running;
 
 static void ours_open(const char *path)
 {
-	struct store_config c = {.map_size = MAP};
+	struct store_config c = {.map_size = BARE_MAP};
 	struct record_options o;
 	struct err e = ERR_INIT;
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -157,9 +105,9 @@ static void ours_close(void)
 /* As long as what the core says of a command. */
 static int add_as(const char *class_name, const char *tenant, bool critical, record_fn done)
 {
-	static char command[2 * COMMAND_LEN];
+	static char command[2 * BARE_COMMAND_LEN];
 	static uint64_t count;
-	size_t len = command_len(count++);
+	size_t len = bare_command_len(count++);
 
 	memset(command, 'c', len);
 	command[len] = '\0';
@@ -302,7 +250,7 @@ static double ours_unwaited(size_t n)
 	return (double)n / seconds(begin);
 }
 
-/* Of a record whose command has COMMAND_LEN. */
+/* Of a record whose command has BARE_COMMAND_LEN. */
 static size_t record_len(void)
 {
 	static const char mark[] = "\"command\":\"";
@@ -313,7 +261,7 @@ static size_t record_len(void)
 	if (logs_get(store, 1, 2, &b) < 0 || !buf_cstr(&b) ||
 	    !(command = strstr((const char *)b.data, mark)))
 		fatal("no record");
-	return b.len - strspn(command + strlen(mark), "c") + COMMAND_LEN;
+	return b.len - strspn(command + strlen(mark), "c") + BARE_COMMAND_LEN;
 }
 
 /* ---- rows ---- */
@@ -519,12 +467,12 @@ int main(int argc, char **argv)
 	make_dir(bare_dir, sizeof bare_dir, "bare");
 	make_dir(ours_dir, sizeof ours_dir, "ours");
 	make_dir(large_dir, sizeof large_dir, "large");
-	bare_open();
+	bare_open(bare_dir);
 	ours_open(ours_dir);
 	writing((size_t)rounds);
 	verifying((size_t)rounds);
 	ours_close();
-	mdb_env_close(bare);
+	bare_close();
 	large(records);
 	loop_remove(feeder);
 	loop_free(loop);
