@@ -88,6 +88,8 @@ void rig_auth(struct rig_end *w, const char *user, json_t *key, bool proved);
 struct rig_end *rig_agent(struct rig *r);
 /* channel.exec as question 100 + channel. command NULL: a shell. */
 void rig_exec(struct rig_end *w, int channel, const char *command, bool pty);
+/* Expects channel.denied of that channel.exec, for a reason that says this. */
+void rig_denied(struct rig_end *w, int channel, const char *reason);
 /* Runs to a live session: answers sandbox.start. Returns its id in dst, and init's end of the
  * request socket. */
 int rig_session(struct rig *r, struct rig_end *w, char dst[CORE_ID_MAX + 1]);

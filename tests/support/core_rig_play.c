@@ -171,3 +171,15 @@ int rig_session(struct rig *r, struct rig_end *w, char dst[CORE_ID_MAX + 1])
 	rig_turns(r);
 	return fd;
 }
+
+void rig_denied(struct rig_end *w, int channel, const char *reason)
+{
+	struct msg m = MSG_INIT;
+
+	rig_expect(w, "channel.denied", &m);
+	assert_int_equal(m.id, 100 + channel);
+	assert_int_equal(msg_int(&m, "channel", -1), channel);
+	if (!strstr(msg_str(&m, "reason"), reason))
+		fail_msg("%s", msg_str(&m, "reason"));
+	msg_done(&m);
+}

@@ -69,18 +69,6 @@ static const char *env_of(const struct init_request *q, const char *name)
 	return "";
 }
 
-static void denied(struct rig_end *w, int channel, const char *reason)
-{
-	struct msg m = MSG_INIT;
-
-	rig_expect(w, "channel.denied", &m);
-	assert_int_equal(m.id, 100 + channel);
-	assert_int_equal(msg_int(&m, "channel", -1), channel);
-	if (!strstr(msg_str(&m, "reason"), reason))
-		fail_msg("%s", msg_str(&m, "reason"));
-	msg_done(&m);
-}
-
 static void the_first_channel_makes_the_session(void **state)
 {
 	struct rig *r = *state;
@@ -155,7 +143,7 @@ static void a_log_that_fails_starts_nothing(void **state)
 	rig_turns(r);
 	record_memory_mode(r->log, RECORD_FAILS);
 	rig_exec(w, 1, "true", false);
-	denied(w, 1, "log cannot be written");
+	rig_denied(w, 1, "log cannot be written");
 	rig_expect_nothing(r->spawn);
 	assert_null(r->core->sessions);
 	/* and when it works again, so does the connection */
@@ -242,7 +230,7 @@ static void a_terminal_that_fails_is_denied(void **state)
 	rig_send(r->spawn, "sandbox.failed", ask.id,
 	    json_pack("{s:s, s:s, s:s}", "session", msg_str(&ask, "session"), "step", "pty",
 	        "reason", "no terminals left"));
-	denied(w, 1, "no terminals left");
+	rig_denied(w, 1, "no terminals left");
 	msg_done(&ask);
 	rig_end_free(w);
 }
@@ -257,11 +245,11 @@ static void what_the_role_may_not_is_denied_and_recorded(void **state)
 	rig_auth(w, "narrow", rig_cert(r, &c), true);
 	rig_expect(w, "auth.verdict", NULL);
 	rig_exec(w, 1, NULL, false);
-	denied(w, 1, "shell is not allowed");
+	rig_denied(w, 1, "shell is not allowed");
 	assert_string_equal(record_memory_text(r->log, "channel.denied", "rule"),
 	    "tenants/demo.yaml roles.narrow.allow");
 	rig_exec(w, 1, "true", true);
-	denied(w, 1, "pty is not allowed");
+	rig_denied(w, 1, "pty is not allowed");
 	rig_expect_nothing(r->spawn);
 	rig_end_free(w);
 }
@@ -275,7 +263,7 @@ static void a_certificate_without_permit_pty_gets_none(void **state)
 	rig_auth(w, "agent", rig_cert(r, &c), true);
 	rig_expect(w, "auth.verdict", NULL);
 	rig_exec(w, 1, NULL, true);
-	denied(w, 1, "pty is not allowed");
+	rig_denied(w, 1, "pty is not allowed");
 	rig_end_free(w);
 }
 
@@ -346,7 +334,7 @@ static void one_channel_too_many_is_denied(void **state)
 		rig_expect(w, "channel.started", NULL);
 	}
 	rig_exec(w, 5, "true", false);
-	denied(w, 5, "more than 4 channels");
+	rig_denied(w, 5, "more than 4 channels");
 	rig_send(w, "channel.ended", 0,
 	    json_pack("{s:i, s:i, s:i, s:i, s:i}", "channel", 2, "exit", 0, "bytes_in", 1,
 	        "bytes_out", 2, "bytes_err", 3));
@@ -377,7 +365,7 @@ static void an_unknown_subsystem_is_denied(void **state)
 	rig_send(w, "channel.exec", 101,
 	    json_pack("{s:i, s:s, s:o}", "channel", 1, "kind", "subsystem", "command",
 	        msg_json_bytes("netconf", 7)));
-	denied(w, 1, "subsystem");
+	rig_denied(w, 1, "subsystem");
 	rig_end_free(w);
 }
 

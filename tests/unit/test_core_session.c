@@ -39,18 +39,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void denied(struct rig_end *w, int channel, const char *reason)
-{
-	struct msg m = MSG_INIT;
-
-	rig_expect(w, "channel.denied", &m);
-	assert_int_equal(m.id, 100 + channel);
-	assert_int_equal(msg_int(&m, "channel", -1), channel);
-	if (!strstr(msg_str(&m, "reason"), reason))
-		fail_msg("%s", msg_str(&m, "reason"));
-	msg_done(&m);
-}
-
 static void a_sandbox_that_fails_fails_its_channels(void **state)
 {
 	struct rig *r = *state;
@@ -113,7 +101,7 @@ static void spawn_lost_ends_every_session(void **state)
 	assert_int_equal(record_memory_count(r->log, "session.end"), 1);
 	/* no spawn, no sandbox, and the reason is said */
 	rig_exec(w, 2, "true", false);
-	denied(w, 2, "spawn cannot be reached");
+	rig_denied(w, 2, "spawn cannot be reached");
 	(void)close(init);
 	rig_end_free(w);
 }
@@ -132,7 +120,7 @@ static void a_session_more_than_the_tenant_has_is_denied(void **state)
 	rig_expect(r->spawn, "sandbox.end", NULL);
 	w[3] = rig_agent(r);
 	rig_exec(w[3], 1, "true", false);
-	denied(w[3], 1, "all of its 3 sessions");
+	rig_denied(w[3], 1, "all of its 3 sessions");
 	for (int i = 1; i < 4; i++)
 		rig_end_free(w[i]);
 }
@@ -177,7 +165,7 @@ static void a_refusal_says_which_rule(void **state)
 
 	decide_script_refuse(script, "pty");
 	rig_exec(w, 1, "true", true);
-	denied(w, 1, "the script says no");
+	rig_denied(w, 1, "the script says no");
 	assert_string_equal(record_memory_text(r->log, "channel.denied", "rule"), "script");
 	rig_end_free(w);
 }

@@ -12,156 +12,32 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include "broker/audit/logs.h"
 #include "broker/audit/record_store.h"
-#include "broker/audit/verify.h"
 #include "broker/store/store.h"
 #include "lib/buf.h"
-#include "lib/err.h"
-#include "lib/log.h"
-#include "lib/loop.h"
+#include "tests/support/record_rig.h"
 
 /*
  * What is kept of persons in the log, and how it goes.
  */
 
-struct fix {
-	char dir[64];
-	int fd;
-	struct loop *loop;
-	struct store *store;
-	struct record_log *log;
-	struct record_options o;
-};
-
-static void start(struct fix *f, uint64_t map)
-{
-	struct store_config c = {.map_size = map};
-	struct err e = ERR_INIT;
-
-	if (store_open(f->fd, &c, &f->store, &e) < 0 ||
-	    record_store_open(f->store, f->loop, &f->o, &f->log, &e) < 0)
-		fail_msg("%s", err_text(&e));
-}
-
-static void stop(struct fix *f)
-{
-	f->log->ops->free(f->log);
-	store_close(f->store);
-}
-
-static int setup(void **state)
-{
-	struct fix *f = calloc(1, sizeof *f);
-
-	log_open("test", LOG_EMERG);
-	(void)snprintf(f->dir, sizeof f->dir, "/tmp/limit-test-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	f->fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	f->loop = loop_new();
-	record_options_default(&f->o);
-	start(f, 0);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fix *f = *state;
-
-	stop(f);
-	loop_free(f->loop);
-	(void)unlinkat(f->fd, "data.mdb", 0);
-	(void)unlinkat(f->fd, "lock.mdb", 0);
-	(void)unlinkat(f->fd, STORE_RESERVE_FILE, 0);
-	(void)close(f->fd);
-	(void)rmdir(f->dir);
-	free(f);
-	return 0;
-}
-
-static void on_turn(struct loop *l, void *arg)
-{
-	(void)arg;
-	loop_stop(l);
-}
-
-static void wait_ms(struct fix *f, int ms)
-{
-	struct loop_source *s = loop_timer(f->loop, ms * INT64_C(1000000), on_turn, NULL);
-
-	assert_int_equal(loop_run(f->loop), 0);
-	loop_remove(s);
-}
-
-static uint32_t number_of(struct fix *f, const char *name)
-{
-	struct log_info l = {0};
-
-	assert_int_equal(logs_find(f->store, name, &l), 0);
-	return l.number;
-}
-
-struct count {
-	const char *class_name;
-	uint64_t n;
-	json_t *last;
-};
-
-static int on_count(uint64_t seq, const void *data, size_t len, void *arg)
-{
-	struct count *c = arg;
-	json_t *o = json_loadb(data, len, 0, NULL);
-
-	(void)seq;
-	if (strcmp(json_string_value(json_object_get(o, "class")), c->class_name) == 0) {
-		c->n++;
-		json_decref(c->last);
-		c->last = json_incref(json_object_get(o, "body"));
-	}
-	json_decref(o);
-	return 0;
-}
-
-static uint64_t count(struct fix *f, const char *log, const char *class_name, json_t **ret_last)
-{
-	struct count c = {.class_name = class_name};
-
-	assert_int_equal(
-	    logs_walk(f->store, number_of(f, log), 1, STORE_WALK_MAX, on_count, &c), 0);
-	if (ret_last)
-		*ret_last = c.last;
-	else
-		json_decref(c.last);
-	return c.n;
-}
-
-static void good(struct fix *f)
-{
-	struct err e = ERR_INIT;
-	struct verify v;
-
-	if (verify_store(f->store, &v, &e) < 0)
-		fail_msg("%s", err_text(&e));
-}
-
 /* ---- persons ---- */
 
-static json_t *subject_of(struct fix *f, const char *log, uint64_t seq)
+static json_t *subject_of(struct record_rig *f, const char *log, uint64_t seq)
 {
 	cleanup_buf struct buf b;
 	json_t *o, *subject;
 
 	buf_init(&b, RECORD_MAX);
-	assert_int_equal(logs_get(f->store, number_of(f, log), seq, &b), 0);
+	assert_int_equal(logs_get(f->store, record_rig_number(f, log), seq, &b), 0);
 	o = json_loadb((const char *)b.data, b.len, 0, NULL);
 	subject = json_incref(json_object_get(o, "subject"));
 	json_decref(o);
 	return subject;
 }
 
-static int reveal(struct fix *f, const json_t *subject, const char *key, const char *want)
+static int reveal(struct record_rig *f, const json_t *subject, const char *key, const char *want)
 {
 	const char *text = json_string_value(json_object_get(subject, key));
 	cleanup_buf struct buf b;
@@ -175,7 +51,7 @@ static int reveal(struct fix *f, const json_t *subject, const char *key, const c
 	return r;
 }
 
-static void record_of(struct fix *f, const char *conn, const char *person)
+static void record_of(struct record_rig *f, const char *conn, const char *person)
 {
 	assert_int_equal(record_append(f->log, "x", "a",
 	                     json_pack("{s:s, s:s, s:s, s:s}", "conn", conn, "peer", "192.0.2.7",
@@ -186,7 +62,7 @@ static void record_of(struct fix *f, const char *conn, const char *person)
 
 static void persons_are_committed_to_and_can_be_erased(void **state)
 {
-	struct fix *f = *state;
+	struct record_rig *f = *state;
 	json_t *one, *same, *other, *bob;
 	size_t n = 0;
 
@@ -194,7 +70,7 @@ static void persons_are_committed_to_and_can_be_erased(void **state)
 	record_of(f, "c-1", "alice");
 	record_of(f, "c-2", "alice");
 	record_of(f, "c-3", "bob");
-	wait_ms(f, 1);
+	record_rig_wait(f, 1);
 	one = subject_of(f, "a", 1);
 	same = subject_of(f, "a", 2);
 	other = subject_of(f, "a", 3);
@@ -206,15 +82,15 @@ static void persons_are_committed_to_and_can_be_erased(void **state)
 	assert_int_equal(reveal(f, other, "peer", "192.0.2.7"), 0);
 	assert_int_equal(record_erase(f->log, "alice", &n, NULL), 0);
 	assert_int_equal(n, 4); /* two connections, name and address */
-	wait_ms(f, 1);
+	record_rig_wait(f, 1);
 	assert_int_equal(reveal(f, one, "person", NULL), -ENOENT);
 	assert_int_equal(reveal(f, other, "peer", NULL), -ENOENT);
 	assert_int_equal(reveal(f, bob, "person", "bob"), 0);
 	assert_int_equal(reveal(f, bob, "peer", "192.0.2.7"), 0);
-	assert_int_equal(count(f, "host", "log.erased", NULL), 1);
+	assert_int_equal(record_rig_count(f, "host", "log.erased", NULL), 1);
 	assert_int_equal(record_erase(f->log, "alice", &n, NULL), 0);
 	assert_int_equal(n, 0);
-	good(f);
+	record_rig_verify(f);
 	json_decref(one);
 	json_decref(same);
 	json_decref(other);
@@ -223,7 +99,7 @@ static void persons_are_committed_to_and_can_be_erased(void **state)
 
 static void an_address_is_erased_with_the_person_who_is_known_later(void **state)
 {
-	struct fix *f = *state;
+	struct record_rig *f = *state;
 	json_t *before;
 	size_t n = 0;
 
@@ -237,7 +113,7 @@ static void an_address_is_erased_with_the_person_who_is_known_later(void **state
 	        json_pack("{s:s, s:{s:s}}", "key_id", "al", "grant", "person", "alice"), false,
 	        NULL, NULL),
 	    0);
-	wait_ms(f, 1);
+	record_rig_wait(f, 1);
 	before = subject_of(f, "a", 1);
 	assert_int_equal(reveal(f, before, "peer", "192.0.2.9"), 0);
 	assert_int_equal(record_erase(f->log, "alice", &n, NULL), 0);
@@ -251,7 +127,7 @@ static void a_changed_value_does_not_open_a_commitment(void **state)
 	static const char text[] =
 	    "c:0000000000000000000000000000000000000000000000000000000000000000";
 	cleanup_buf struct buf b;
-	struct fix *f = *state;
+	struct record_rig *f = *state;
 
 	buf_init(&b, 256);
 	assert_int_equal(
@@ -264,7 +140,7 @@ static void a_changed_value_does_not_open_a_commitment(void **state)
 
 int main(void)
 {
-#define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+#define TEST(t) cmocka_unit_test_setup_teardown(t, record_rig_setup, record_rig_teardown)
 	const struct CMUnitTest tests[] = {
 	    TEST(persons_are_committed_to_and_can_be_erased),
 	    TEST(an_address_is_erased_with_the_person_who_is_known_later),
