@@ -45,6 +45,7 @@ static const struct record_class classes[] = {
     {"log.checkpoint", OCSF_BASE, OTHER, RECORD_END},
     {"log.coalesced", OCSF_BASE, OTHER, RECORD_END},
     {"log.conflict", OCSF_FINDING, 1, RECORD_END},
+    {"log.conflict.accepted", OCSF_BASE, OTHER, RECORD_END},
     {"log.created", OCSF_BASE, OTHER, RECORD_END},
     {"log.epoch", OCSF_BASE, OTHER, RECORD_END},
     {"log.erased", OCSF_BASE, OTHER, RECORD_END},

@@ -76,7 +76,8 @@ static json_t *witnesses(const struct export_config *c)
 		(void)json_array_append_new(
 		    list, json_pack("{s:s, s:s}", "name", c->witnesses[i].key.name, "url",
 		              c->witnesses[i].url));
-	return json_pack("{s:I, s:o}", "quorum", (json_int_t)c->quorum, "list", list);
+	return json_pack("{s:I, s:s, s:o}", "quorum", (json_int_t)c->quorum, "conflict",
+	    c->conflict_warn ? "warn" : "refuse", "list", list);
 }
 
 json_t *config_summary(const struct config *c)

@@ -87,7 +87,8 @@ bool core_clock_ok(struct core *c, char *why, size_t size)
 
 bool core_may_start(struct core *c, char *why, size_t size)
 {
-	return core_clock_ok(c, why, size) && (!c->seal || seal_ok(c->seal, why, size));
+	return core_clock_ok(c, why, size) && (!c->seal || seal_ok(c->seal, why, size)) &&
+	       export_ok(c, why, size);
 }
 
 void core_keep(struct core *c, const char *kind, const char *id, int fd)

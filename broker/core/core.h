@@ -118,7 +118,8 @@ int64_t core_now_s(struct core *c);
 /* Whether the clock may be trusted for something new; the first time it may not, that is recorded.
  */
 bool core_clock_ok(struct core *c, char *why, size_t size);
-/* Whether anything new may start: the clock is good, and the store is the one that was sealed. */
+/* Whether anything new may start: the clock is good, and the store is the one that was sealed and
+ * that the witnesses have seen. */
 bool core_may_start(struct core *c, char *why, size_t size);
 /* Has the supervisor keep, or forget, a descriptor for us. */
 void core_keep(struct core *c, const char *kind, const char *id, int fd);

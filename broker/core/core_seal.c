@@ -178,7 +178,7 @@ void ctl_seal_accept(struct peer *p, uint64_t question)
 {
 	struct core *c = p->core;
 
-	if (c->seal && seal_accept(c->seal) < 0) {
+	if ((c->seal && seal_accept(c->seal) < 0) || export_accept(c) < 0) {
 		ctl_error(p, question, CTL_FAILED, "the log cannot be written");
 		return;
 	}

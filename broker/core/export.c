@@ -71,6 +71,7 @@ static void look(struct exporter *x, struct export_log *l)
 	uint64_t sealed;
 
 	buf_init(&note, NOTE_MAX);
+	export_conflicts_load(x, l);
 	if (logs_head(s, l->number, &head, NULL) == 0)
 		l->size = head.seq;
 	if (logs_checkpoint_latest(s, l->number, INT64_MAX, &sealed, &note) == 0)
@@ -171,32 +172,16 @@ static void on_lag(struct loop *loop, void *arg)
 	export_lag_check(x);
 }
 
-/* What holds for the witnesses of now alone. */
-static void forget(struct exporter *x, struct export_log *l)
-{
-	struct export_conflict **at = &l->conflicts;
-
-	l->counted = false;
-	while (*at) {
-		struct export_conflict *c = *at;
-
-		if (export_config_witness(export_config_of(x), c->witness)) {
-			at = &c->next;
-			continue;
-		}
-		*at = c->next;
-		free(c);
-	}
-}
-
 void export_reloaded(struct core *c)
 {
 	struct exporter *x = c->exporting;
 
 	if (!x)
 		return;
-	for (size_t i = 0; i < x->nlogs; i++)
-		forget(x, x->log[i]);
+	for (size_t i = 0; i < x->nlogs; i++) {
+		x->log[i]->counted = false; /* holds for the witnesses of now alone */
+		export_conflicts_forget(x, x->log[i]);
+	}
 	x->since_boot_ns = clock_boot_ns();
 	loop_timer_set(x->lag, export_config_of(x)->nwitnesses > 0 ? LAG_NS : -1);
 	if (c->exporter)
@@ -261,6 +246,7 @@ int export_start(struct core *c)
 	if (!x->grown || !x->lag)
 		return -ENOMEM;
 	store_on_commit(c->store, on_commit, x);
+	export_look(x); /* a conflict that stands has to be known */
 	return 0;
 }
 

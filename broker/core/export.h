@@ -12,7 +12,8 @@
  *   export.c          the state, and what has grown
  *   export_cursor.c   how far each sink has come; records that a sink will never take
  *   export_pull.c     records and notes
- *   export_witness.c  proofs and cosignatures, what is witnessed, conflicts
+ *   export_witness.c  proofs and cosignatures, what is witnessed
+ *   export_conflict.c a witness has seen another log: nothing new starts until that is accepted
  *   export_lag.c      how old the oldest record is that no quorum has signed
  *   export_view.c     postern status
  *
@@ -46,6 +47,10 @@ uint64_t export_witnessed(struct core *c, const char *log);
 /* What every sink that wants this log has taken; without such a sink INT64_MAX. */
 uint64_t export_taken(struct core *c, const char *log);
 
+/* False: a witness has seen another log than ours, and nobody has accepted that. */
+bool export_ok(struct core *c, char *why, size_t size);
+/* The operator does; recorded, and on the disk when 0 is returned. */
+int export_accept(struct core *c);
 /* The verifier keys of the configured witnesses: [text]. */
 json_t *export_witness_keys(const struct core *c);
 /* For ctl.status: broker/core/ctl_answers.h. */

@@ -21,7 +21,7 @@ static const char *const syslog_keys[] = {
 static const char *const otlp_keys[] = {
     "name", "kind", "url", "ca", "cert", "key", "headers", "logs", "personal", NULL};
 static const char *const jsonl_keys[] = {"name", "kind", "file", "logs", "personal", NULL};
-static const char *const witnesses_keys[] = {"quorum", "list", NULL};
+static const char *const witnesses_keys[] = {"quorum", "conflict", "list", NULL};
 static const char *const witness_keys[] = {"key", "url", NULL};
 static const char *const archive_keys[] = {"size", "age", "keep", NULL};
 
@@ -238,6 +238,7 @@ static int parse_witness_list(
 static int parse_witnesses(const struct yaml_doc *d, struct export_config *c, struct err *e)
 {
 	json_t *o = NULL, *list = NULL;
+	const char *conflict = "refuse";
 	int64_t quorum;
 	int r = yaml_get_map(d, yaml_root(d), "witnesses", &o, e);
 
@@ -255,6 +256,12 @@ static int parse_witnesses(const struct yaml_doc *d, struct export_config *c, st
 		return yaml_fail(d, o, "quorum", 0, e, -EINVAL,
 		    "witnesses.quorum: %d of %zu witnesses cannot be", (int)quorum, c->nwitnesses);
 	c->quorum = (size_t)quorum;
+	if ((r = yaml_get_str(d, o, "conflict", &conflict, e)) < 0)
+		return r;
+	c->conflict_warn = strcmp(conflict, "warn") == 0;
+	if (!c->conflict_warn && strcmp(conflict, "refuse") != 0)
+		return yaml_fail(
+		    d, o, "conflict", 0, e, -EINVAL, "witnesses.conflict: must be refuse or warn");
 	return 0;
 }
 

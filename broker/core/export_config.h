@@ -9,6 +9,7 @@
  *     - {name: lake, kind: jsonl, file: lake}
  *   witnesses:
  *     quorum: 2
+ *     conflict: refuse
  *     list:
  *       - {key: "witness.example.com+1a2b3c4d+BASE64", url: "https://witness.example.com/"}
  *   archive: {size: 1G, age: 24h, keep: 30d}
@@ -65,6 +66,7 @@ struct export_config {
 	struct export_sink sinks[EXPORT_SINKS_MAX];
 	size_t nwitnesses, quorum; /* quorum 0: there are no witnesses; default: more than half */
 	struct export_witness witnesses[EXPORT_WITNESSES_MAX];
+	bool conflict_warn; /* a witness that has seen another log stops nothing */
 	bool archive;
 	uint64_t archive_bytes; /* of one log's records in the store that make a segment */
 	int64_t archive_age_s;  /* or when the oldest is so old */

@@ -26,6 +26,7 @@ struct export_conflict {
 	uint64_t size;
 	char reason[EXPORT_REASON_MAX + 1];
 	int64_t since_s;
+	bool accepted; /* by an operator */
 };
 
 struct export_log {
@@ -41,7 +42,8 @@ struct export_log {
 	struct buf note;     /* with the cosignatures that came */
 	uint64_t oldest_seq; /* the record whose time oldest_ns is */
 	int64_t oldest_ns;
-	bool late; /* the lag is on record */
+	bool late;   /* the lag is on record */
+	bool loaded; /* its conflicts are those that were kept */
 	struct export_conflict *conflicts;
 };
 
@@ -114,6 +116,17 @@ int export_notes(struct peer *p, struct msg *m, struct err *e);
 void export_witness_count(struct exporter *x, struct export_log *l);
 int export_witness_ask(struct peer *p, struct msg *m, struct err *e);
 int export_witness_signed(struct peer *p, struct msg *m, struct err *e);
+
+/* export_conflict.c */
+/* Once. */
+void export_conflicts_load(struct exporter *x, struct export_log *l);
+/* Those of witnesses that are not configured any more. */
+void export_conflicts_forget(struct exporter *x, struct export_log *l);
+/* The witness has signed the log at this size. */
+void export_conflict_over(
+    struct exporter *x, struct export_log *l, const char *witness, uint64_t size);
+/* Whether nobody has accepted it. */
+bool export_conflict_stands(struct exporter *x, struct export_log *l, struct export_conflict *c);
 int export_witness_conflict(struct peer *p, struct msg *m, struct err *e);
 
 /* export_lag.c */

@@ -153,9 +153,12 @@ static void alarms_of(struct exporter *x, struct export_log *l, json_t *list)
 {
 	int64_t lag = export_lag_s(x, l);
 
-	for (const struct export_conflict *c = l->conflicts; c; c = c->next)
-		alarm(list, "witness %s has seen another log %s, of %llu records: %s", c->witness,
-		    l->name, (unsigned long long)c->size, c->reason);
+	for (struct export_conflict *c = l->conflicts; c; c = c->next)
+		alarm(list, "witness %s has seen another log %s, of %llu records: %s%s", c->witness,
+		    l->name, (unsigned long long)c->size, c->reason,
+		    export_config_of(x)->conflict_warn || !export_conflict_stands(x, l, c)
+		        ? ""
+		        : "; nothing new starts until postern audit ack");
 	if (lag > EXPORT_LAG_S)
 		alarm(list, "log %s: nothing newer than record %llu is witnessed, for %lld seconds",
 		    l->name, (unsigned long long)l->witnessed, (long long)lag);

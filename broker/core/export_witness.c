@@ -22,9 +22,6 @@
 #define QUORUM_KEY "@witnessed" /* beside the cursors; no sink has such a name */
 #define LOOK_BACK  32           /* checkpoints, for one that counts */
 
-#define CONFLICTS_PER_S 1 /* that are recorded; all are shown */
-#define CONFLICTS_BURST 32
-
 static size_t key_of(const struct export_log *l, char dst[STORE_KEY_MAX])
 {
 	memcpy(dst, QUORUM_KEY, sizeof QUORUM_KEY);
@@ -144,20 +141,6 @@ static int merge(const struct note *n, const struct buf *note, const struct note
 	return buf_status(out);
 }
 
-static void forget_conflict(struct export_log *l, const char *witness, uint64_t size)
-{
-	for (struct export_conflict **at = &l->conflicts; *at; at = &(*at)->next) {
-		struct export_conflict *c = *at;
-
-		if (strcmp(c->witness, witness) != 0 || size < c->size)
-			continue;
-		log_warn("witness %s agrees again with log %s", witness, l->name);
-		*at = c->next;
-		free(c);
-		return;
-	}
-}
-
 /* Said before, word for word: proves nothing new. */
 static bool is_there(const struct note *n, const struct buf *note, const struct buf *line)
 {
@@ -201,7 +184,7 @@ static int add(struct exporter *x, struct export_log *l, uint64_t size,
 	export_witness_count(x, l);
 	if (size > l->witnessed && export_quorum(export_config_of(x), after.data, after.len))
 		set_witnessed(x, l, size);
-	forget_conflict(l, w->key.name, size);
+	export_conflict_over(x, l, w->key.name, size);
 	return 0;
 }
 
@@ -254,48 +237,5 @@ int export_witness_ask(struct peer *p, struct msg *m, struct err *e)
 		(void)json_array_append_new(list, msg_json_bytes(proof[i], DIGEST_LEN));
 	(void)peer_send(p, "witness.proof", m->id,
 	    json_pack("{s:o, s:o}", "proof", list, "note", msg_json_bytes(b.data, b.len)));
-	return 0;
-}
-
-static struct export_conflict *conflict_of(const struct export_log *l, const char *witness)
-{
-	for (struct export_conflict *c = l->conflicts; c; c = c->next)
-		if (strcmp(c->witness, witness) == 0)
-			return c;
-	return NULL;
-}
-
-/* Recorded when it begins, and once for each witness and log until that witness has signed again:
- * whoever says it cannot fill the log with it. */
-int export_witness_conflict(struct peer *p, struct msg *m, struct err *e)
-{
-	struct exporter *x = p->core->exporting;
-	const struct export_witness *w =
-	    export_config_witness(export_config_of(x), msg_str(m, "witness"));
-	struct export_log *l = w ? export_log_find(x, msg_str(m, "log")) : NULL;
-	struct export_conflict *c;
-
-	if (!l)
-		return export_refuse(p, m, "there is no such witness or log");
-	if (conflict_of(l, w->key.name))
-		return 0;
-	if (!(c = calloc(1, sizeof *c)))
-		return err_set(e, -ENOMEM, "no memory");
-	(void)str_copy(c->witness, sizeof c->witness, w->key.name);
-	c->size = (uint64_t)msg_int(m, "size", 0);
-	str_escape(c->reason, sizeof c->reason, msg_str(m, "reason"), strlen(msg_str(m, "reason")));
-	c->since_s = core_now_s(p->core);
-	c->next = l->conflicts;
-	l->conflicts = c;
-	/* told, and forgotten by a signature, as often as somebody likes */
-	if (!rate_take(&x->told_conflicts, clock_mono_ns(), CONFLICTS_PER_S, CONFLICTS_BURST))
-		return 0;
-	log_error(
-	    "witness %s has seen another log %s than this one, of %llu records; ours has %llu: %s",
-	    c->witness, l->name, (unsigned long long)c->size, (unsigned long long)l->size,
-	    c->reason);
-	(void)note(p->core, "log.conflict", NULL, NULL,
-	    json_pack("{s:s, s:s, s:I, s:I, s:s}", "log", l->name, "witness", c->witness, "size",
-	        (json_int_t)c->size, "ours", (json_int_t)l->size, "reason", c->reason));
 	return 0;
 }

@@ -13,7 +13,7 @@ from postern import Postern, until
 from tap import main, rule
 from witness import Witness
 
-WARNING = 10
+GOOD, WARNING = 0, 10
 
 
 class Key:
@@ -187,13 +187,22 @@ def a_machine_set_back_is_seen_by_the_witness_alone(p):
             os.chown(f"{p.state}/{name}", os.stat(f"{snapshot}/{name}").st_uid, -1)
             os.chmod(f"{p.state}/{name}", 0o700)
         p.start()
-    until("a session", lambda: p.ssh("echo after").out == b"after\n", timeout=20)
     until("the conflict", lambda: any("has seen another log" in a for a in status(p)["alarms"]), timeout=60)
     r = p.postern("status")
     assert r.code == WARNING and "has seen another log" in r.error, r
     found = [x for x in p.records() if x["class"] == "log.conflict"]
     assert found and found[0]["body"]["witness"] == p.witness.name, found
     assert len({x["body"]["log"] for x in found}) == len(found), found
+    # nothing new starts until an operator accepts it, and a restart is no way around
+    assert "until postern audit ack" in r.error and p.ssh("echo no").code != 0, r
+    p.stop()
+    p.start()
+    assert p.ssh("echo no").code != 0
+    assert p.postern("audit", "ack").code == GOOD
+    until("a session", lambda: p.ssh("echo after").out == b"after\n", timeout=20)
+    r = p.postern("status")
+    assert r.code == WARNING and "has seen another log" in r.error and "until postern audit ack" not in r.error, r
+    assert [x for x in p.records() if x["class"] == "log.conflict.accepted"]
 
 
 def copy_owned(a, b):

@@ -11,11 +11,13 @@
 #include <cmocka.h>
 
 #include "broker/audit/logs.h"
+#include "broker/core/config.h"
 #include "broker/core/core.h"
 #include "broker/core/export_internal.h"
 #include "broker/core/peer.h"
 #include "broker/store/store.h"
 #include "creds/note.h"
+#include "creds/sealer.h"
 #include "lib/buf.h"
 #include "lib/chan.h"
 #include "lib/clock.h"
@@ -280,6 +282,128 @@ static void a_conflict_is_recorded_once_and_shown(void **state)
 	assert_int_equal(xr_alarms(f, "has seen another log"), 0);
 }
 
+/* ---- a conflict stops what is new ---- */
+
+static bool may_start(struct xr *f)
+{
+	char why[256] = "";
+	bool ok = core_may_start(f->r->core, why, sizeof why);
+
+	if (!ok)
+		assert_non_null(strstr(why, "an operator has to accept it"));
+	return ok;
+}
+
+static void a_conflict_refuses_sessions_until_it_is_accepted(void **state)
+{
+	struct xr *f = *state;
+	struct rig_cert c = {.principal = "agent", .from_s = -60, .to_s = 300};
+	struct msg m = MSG_INIT;
+	struct rig_end *w;
+
+	xr_configure(f, 2, 1);
+	put_checkpoint(f, 2);
+	say_conflict(f, 2, 10); /* not a witness of ours */
+	assert_true(may_start(f));
+	say_conflict(f, 0, 10);
+	assert_false(may_start(f));
+	w = rig_worker(f->r, "192.0.2.8");
+	rig_auth(w, "agent", rig_cert(f->r, &c), true);
+	rig_expect(w, "auth.verdict", &m);
+	assert_false(msg_bool(&m, "ok"));
+	msg_done(&m);
+	rig_end_free(w);
+	assert_int_equal(xr_alarms(f, "nothing new starts until postern audit ack"), 1);
+	assert_int_equal(export_accept(f->r->core), 0);
+	assert_true(may_start(f));
+	assert_int_equal(xr_records_with(f, "\"class\":\"log.conflict.accepted\""), 1);
+	/* shown until the witness agrees, though it stops nothing */
+	assert_int_equal(xr_alarms(f, "has seen another log"), 1);
+	assert_int_equal(xr_alarms(f, "nothing new starts"), 0);
+	say_conflict(f, 0, 10);
+	assert_true(may_start(f));
+	assert_int_equal(export_accept(f->r->core), 0);
+	assert_int_equal(xr_records_with(f, "\"class\":\"log.conflict.accepted\""), 1);
+	say_conflict(f, 0, 11); /* more than was accepted */
+	assert_false(may_start(f));
+}
+
+static void a_conflict_and_its_acceptance_outlive_the_core(void **state)
+{
+	struct xr *f = *state;
+
+	xr_configure(f, 1, 1);
+	put_checkpoint(f, 2);
+	say_conflict(f, 0, 10);
+	xr_restart(f);
+	assert_false(may_start(f));
+	assert_int_equal(export_accept(f->r->core), 0);
+	/* it is on the disk: nothing is written at the end */
+	rig_stop(f->r);
+	rig_start(f->r, NULL);
+	rig_ready(f->r);
+	xr_link(f);
+	assert_true(may_start(f));
+	assert_int_equal(xr_alarms(f, "has seen another log"), 1);
+	put_checkpoint(f, 10);
+	cosign(f, 0, 10);
+	xr_restart(f);
+	assert_int_equal(xr_alarms(f, "has seen another log"), 0);
+}
+
+static void a_conflict_only_warns_if_so_configured(void **state)
+{
+	struct xr *f = *state;
+
+	xr_configure(f, 1, 1);
+	put_checkpoint(f, 2);
+	say_conflict(f, 0, 10);
+	assert_false(may_start(f));
+	f->r->core->config->export.conflict_warn = true;
+	assert_true(may_start(f));
+	assert_int_equal(xr_alarms(f, "has seen another log"), 1);
+	assert_int_equal(xr_alarms(f, "nothing new starts"), 0);
+	f->r->core->config->export.conflict_warn = false;
+	assert_false(may_start(f));
+	xr_configure(f, 0, 0); /* it is no witness any more */
+	assert_true(may_start(f));
+	xr_configure(f, 1, 1);
+	assert_true(may_start(f));
+}
+
+/* The log was set back and an operator knows: it says in a signed note how far it had come. */
+static void a_break_accepts_what_the_witness_has_seen_before(void **state)
+{
+	struct xr *f = *state;
+	uint8_t public[NOTE_KEY_LEN];
+	cleanup_buf struct buf text, out;
+	struct note_key k, epoch;
+
+	buf_init(&text, NOTE_MAX);
+	buf_init(&out, NOTE_MAX);
+	xr_configure(f, 1, 1);
+	put_checkpoint(f, 2);
+	say_conflict(f, 0, 10);
+	assert_false(may_start(f));
+	assert_int_equal(note_public(log_seed, public), 0);
+	assert_int_equal(note_key_init(&k, "log.example.com/h", NOTE_ED25519, public, NULL), 0);
+	assert_int_equal(sealer_epoch_key("log.example.com/h", 0, public, &epoch, NULL), 0);
+	buf_printf(&text, SEALER_BREAK_TEXT
+	    "\nlog.example.com/h\n1\n10\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n2\n"
+	    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n0\n");
+	note_key_format(&epoch, &text);
+	buf_printf(&text, "\n1700000000\n");
+	buf_put(&out, text.data, text.len);
+	buf_put_u8(&out, '\n');
+	assert_int_equal(
+	    note_sign((const char *)text.data, text.len, &k, log_seed, 0, &out, NULL), 0);
+	assert_int_equal(logs_break_put(f->r->store, LOG_HOST_NUMBER, 1, out.data, out.len), 0);
+	xr_commit(f);
+	assert_true(may_start(f));
+	say_conflict(f, 0, 11);
+	assert_false(may_start(f));
+}
+
 /* Told and taken back in turn, as fast as it can be said. */
 static void conflicts_do_not_fill_the_log(void **state)
 {
@@ -357,6 +481,10 @@ int main(void)
 	    TEST(a_cosignature_has_to_hold),
 	    TEST(a_witness_gets_a_proof_and_the_note),
 	    TEST(a_conflict_is_recorded_once_and_shown),
+	    TEST(a_conflict_refuses_sessions_until_it_is_accepted),
+	    TEST(a_conflict_and_its_acceptance_outlive_the_core),
+	    TEST(a_conflict_only_warns_if_so_configured),
+	    TEST(a_break_accepts_what_the_witness_has_seen_before),
 	    TEST(conflicts_do_not_fill_the_log),
 	    TEST(a_lag_is_an_alarm_and_two_records),
 	};

@@ -177,6 +177,7 @@ static void refuses_witnesses_that_are_none(void **state)
 	static const char *const bad[][2] = {
 	    {"{quorum: 1}", "cannot be"},
 	    {"{quorum: 2, list: [" W(ONE) "]}", "cannot be"},
+	    {"{conflict: ignore, list: [" W(ONE) "]}", "must be refuse or warn"},
 	    {"{quorum: 0, list: [" W(ONE) "]}", "quorum"},
 	    {"{list: [" W(LOG) "]}", "type 4"},
 	    {"{list: [" W(ONE) ", " W(ONE) "]}", "twice"},
