@@ -70,6 +70,7 @@ static void cut(struct archive *a, const struct cut *c)
 	struct err e = ERR_INIT;
 
 	a->cut = *c;
+	a->read = 0;
 	if (body && c->from > 1) {
 		json_t *edge = edge_before(a, c, &e);
 
@@ -82,7 +83,7 @@ static void cut(struct archive *a, const struct cut *c)
 	if (!body || a->env.ask(a->env.arg, body, &a->asked) < 0)
 		return; /* it will be there again */
 	a->cutting = true;
-	loop_timer_set(a->late, ARCHIVE_CUT_S * NSEC_PER_SEC);
+	loop_timer_set(a->late, a->patience_ns);
 }
 
 /* ---- recorded, then done ---- */
@@ -168,6 +169,15 @@ static void written(struct archive *a, const struct msg *m)
 		a->recording = false;
 		failed(a, "the log cannot be written");
 	}
+}
+
+void archive_read(struct archive *a, const char *log, uint64_t seq)
+{
+	/* the same one again is no progress */
+	if (!a->cutting || seq <= a->read || seq > a->cut.to || strcmp(log, a->cut.log) != 0)
+		return;
+	a->read = seq;
+	loop_timer_set(a->late, a->patience_ns);
 }
 
 bool archive_answer(struct archive *a, const struct msg *m)
@@ -321,6 +331,7 @@ struct archive *archive_new(const struct archive_env *env)
 	if (!a)
 		return NULL;
 	a->env = *env;
+	a->patience_ns = ARCHIVE_CUT_S * NSEC_PER_SEC;
 	a->tick = loop_timer(env->loop, ARCHIVE_TICK_S * NSEC_PER_SEC, on_tick, a);
 	a->late = loop_timer(env->loop, -1, on_late, a);
 	if (!a->tick || !a->late) {

@@ -34,7 +34,7 @@ struct store;
 #define ARCHIVE_TICK_S       5
 #define ARCHIVE_RETRY_S      15  /* after a segment that could not be written */
 #define ARCHIVE_SHOWN_MAX    128 /* logs in one answer */
-#define ARCHIVE_CUT_S        900 /* until a cut is asked for again */
+#define ARCHIVE_CUT_S        900 /* without a record read, until a cut is asked for again */
 
 struct archive_env {
 	struct loop *loop;
@@ -44,6 +44,8 @@ struct archive_env {
 	const struct export_config *(*config)(void *arg);
 	/* archive.cut to the exporter; takes body over. -EPIPE: it is not there. */
 	int (*ask)(void *arg, json_t *body, uint64_t *ret_id);
+	/* The newest size of this log that the quorum has signed; 0: none. */
+	uint64_t (*witnessed)(void *arg, const char *log);
 	void *arg;
 };
 
@@ -54,6 +56,9 @@ void archive_linked(struct archive *a);
 void archive_lost(struct archive *a);
 /* archive.written, archive.failed: whether it was an answer to us. */
 bool archive_answer(struct archive *a, const struct msg *m);
+/* The exporter has read this record for a segment: as long as it gets on, its answer is waited for.
+ */
+void archive_read(struct archive *a, const char *log, uint64_t seq);
 /* Looks at once. */
 void archive_soon(struct archive *a);
 /* As ctl.status has it: broker/core/ctl_answers.h. */

@@ -46,24 +46,26 @@ static bool older(struct archive *a, const struct log_info *l, uint64_t seq, int
 
 /* ---- witnesses ---- */
 
-/* The size of the newest checkpoint that is at most `most` and, if so asked and configured,
- * witnessed. 0: none. */
+/* The size of the newest checkpoint that is more than `least` and at most `most` and, if so asked
+ * and configured, witnessed. 0: none. What is witnessed at all is known without a look at the notes
+ * behind it, which are many while witnesses are away. */
 static uint64_t newest(struct archive *a, const struct export_config *c, const struct log_info *l,
-    uint64_t most, bool witnessed)
+    uint64_t least, uint64_t most, bool witnessed)
 {
 	bool ask = witnessed && c->quorum > 0;
 	cleanup_buf struct buf b;
 	uint64_t size;
 
 	buf_init(&b, NOTE_MAX);
-	for (size_t i = 0; i < NOTES_MAX && most > 0; i++) {
+	if (ask && (size = a->env.witnessed(a->env.arg, l->name)) <= most)
+		return size > least ? size : 0;
+	for (size_t i = 0; i < NOTES_MAX && most > least; i++) {
 		buf_reset(&b);
-		if (logs_checkpoint_latest(a->env.store, l->number, most, &size, &b) < 0)
+		if (logs_checkpoint_latest(a->env.store, l->number, most, &size, &b) < 0 ||
+		    size <= least)
 			return 0;
 		if (!ask || export_quorum(c, b.data, b.len))
 			return size;
-		if (size == 0)
-			return 0;
 		most = size - 1;
 	}
 	return 0;
@@ -92,7 +94,7 @@ static uint64_t bounded(struct archive *a, const struct export_config *c, const 
 		return to;
 	if (most == 0)
 		most = 1;
-	if ((at = newest(a, c, l, g->to + most, !full)) > g->to + most / 2)
+	if ((at = newest(a, c, l, g->to + most / 2, g->to + most, !full)) > 0)
 		return at;
 	/* else the first one behind */
 	if ((full || c->quorum == 0) &&
@@ -118,11 +120,13 @@ bool archive_due(struct archive *a, const struct export_config *c, const struct 
 		return false;
 	/* more than the record that tells of the segment before */
 	full = archive_full(a);
-	if ((to = newest(a, c, l, head.seq, !full)) <= g.to + 1) {
-		if (!full && c->quorum > 0 && newest(a, c, l, head.seq, false) > g.to + 1)
+	if ((to = newest(a, c, l, g.to + 1, head.seq, !full)) == 0) {
+		if (!full && c->quorum > 0 && newest(a, c, l, g.to + 1, head.seq, false) > 0) {
+			to = a->env.witnessed(a->env.arg, l->name);
 			(void)snprintf(why, ARCHIVE_WHY_MAX,
 			    "the quorum of witnesses has not signed more than %llu",
 			    (unsigned long long)(to > 0 ? to : g.to));
+		}
 		return false;
 	}
 	*ret = (struct cut){.number = l->number, .from = g.to + 1};
@@ -191,6 +195,7 @@ uint64_t archive_most(struct archive *a, const struct export_config *c, const st
 			    c->sinks[i].name);
 	/* any later checkpoint that the quorum signed covers it as well */
 	if (c->quorum > 0 && most >= g->seq + TILE)
-		lower(&most, newest(a, c, l, INT64_MAX, true), why, "the quorum of witnesses", "");
+		lower(
+		    &most, newest(a, c, l, 0, INT64_MAX, true), why, "the quorum of witnesses", "");
 	return most;
 }

@@ -30,10 +30,12 @@ struct archive {
 	struct log_info logs[LOGS_MAX];
 	size_t nlogs, turn;
 	bool linked;
-	bool cutting;   /* asked, not answered */
-	bool recording; /* written, or about to be dropped; its record is not durable yet */
-	uint64_t asked; /* id of the question */
+	bool cutting;        /* asked, not answered */
+	bool recording;      /* written, or about to be dropped; its record is not durable yet */
+	int64_t patience_ns; /* with an exporter that does not get on */
+	uint64_t asked;      /* id of the question */
 	struct cut cut;
+	uint64_t read;      /* the newest record of it that the exporter has asked for; 0: none */
 	uint64_t bytes;     /* of its records */
 	uint32_t forced;    /* the log that is pruned though somebody still wants it */
 	uint64_t forced_to; /* 0: none is */

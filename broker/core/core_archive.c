@@ -5,6 +5,7 @@
 #include "broker/core/archive.h"
 #include "broker/core/config.h"
 #include "broker/core/core.h"
+#include "broker/core/export.h"
 #include "broker/core/handlers.h"
 #include "broker/core/peer.h"
 
@@ -27,6 +28,11 @@ static int ask(void *arg, json_t *body, uint64_t *ret_id)
 	return peer_send(c->exporter, "archive.cut", *ret_id, body);
 }
 
+static uint64_t witnessed(void *arg, const char *log)
+{
+	return export_witnessed(arg, log);
+}
+
 int core_archive_start(struct core *c)
 {
 	struct archive_env env = {.loop = c->loop,
@@ -34,6 +40,7 @@ int core_archive_start(struct core *c)
 	    .log = c->log,
 	    .config = config,
 	    .ask = ask,
+	    .witnessed = witnessed,
 	    .arg = c};
 
 	if (!c->store)

@@ -82,10 +82,10 @@ void export_conflicts_load(struct exporter *x, struct export_log *l)
 	json_t *o;
 	size_t i;
 
+	buf_init(&b, STORE_VALUE_MAX);
 	if (l->loaded)
 		return;
 	l->loaded = true;
-	buf_init(&b, STORE_VALUE_MAX);
 	if (store_get(x->core->store, STORE_CURSORS, key, key_of(l, key), &b) < 0)
 		return;
 	list = json_loadb((const char *)b.data, b.len, JSON_REJECT_DUPLICATES, NULL);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "broker/audit/body.h"
+#include "broker/core/archive.h"
 #include "broker/core/core.h"
 #include "broker/core/ctl_body.h"
 #include "broker/core/ctl_values.h"
@@ -62,6 +63,12 @@ static bool may_have(struct peer *p, struct msg *m, const struct export_sink **r
 	       (s && export_sink_wants(s, msg_str(m, "log")));
 }
 
+static void for_archive(struct peer *p, struct msg *m, const char *number)
+{
+	if (p->core->archive && strcmp(msg_str(m, "sink"), EXPORT_ARCHIVE) == 0)
+		archive_read(p->core->archive, msg_str(m, "log"), (uint64_t)msg_int(m, number, 0));
+}
+
 int export_body(struct peer *p, struct msg *m, struct err *e)
 {
 	struct exporter *x = p->core->exporting;
@@ -74,6 +81,7 @@ int export_body(struct peer *p, struct msg *m, struct err *e)
 	buf_init(&b, BODY_MAX);
 	if (!may_have(p, m, &s))
 		return export_refuse(p, m, "no sink of this name has such a log");
+	for_archive(p, m, "seq");
 	if (!(l = export_log_find(x, msg_str(m, "log"))))
 		return export_refuse(p, m, "there is no such log");
 	r = logs_body_get(p->core->store, l->number, (uint64_t)msg_int(m, "seq", 0), &b);
@@ -97,6 +105,7 @@ int export_pull(struct peer *p, struct msg *m, struct err *e)
 		return export_refuse(p, m, "no sink of this name has such a log");
 	if (!(l = export_log_find(x, msg_str(m, "log"))) || !items)
 		return export_refuse(p, m, "there is no such log");
+	for_archive(p, m, "from");
 	if (from == 0)
 		return export_refuse(p, m, "records are counted from 1");
 	if (s && s->personal)

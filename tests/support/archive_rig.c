@@ -32,6 +32,13 @@ static const struct export_config *config(void *arg)
 	return &((struct ar *)arg)->config;
 }
 
+static uint64_t witnessed(void *arg, const char *log)
+{
+	const struct ar *f = arg;
+
+	return strcmp(log, "demo") == 0 ? f->witnessed : 0;
+}
+
 static int ask(void *arg, json_t *body, uint64_t *ret_id)
 {
 	struct ar *f = arg;
@@ -46,7 +53,8 @@ static int ask(void *arg, json_t *body, uint64_t *ret_id)
 static void start(struct ar *f, uint64_t map)
 {
 	struct store_config c = {.map_size = map};
-	struct archive_env env = {.loop = f->loop, .config = config, .ask = ask, .arg = f};
+	struct archive_env env = {
+	    .loop = f->loop, .config = config, .ask = ask, .witnessed = witnessed, .arg = f};
 	struct record_options o;
 	struct err e = ERR_INIT;
 

@@ -31,6 +31,7 @@ struct ar {
 	json_t *asked; /* the newest question */
 	uint64_t id;
 	unsigned questions;
+	uint64_t witnessed; /* what the quorum has signed */
 };
 
 /* cmocka's: with an archive of 64 KiB and a day; in a map of 4 MiB. */

@@ -10,6 +10,7 @@
 
 #include "broker/audit/segment_file.h"
 #include "broker/audit/tree.h"
+#include "broker/core/archive_internal.h"
 #include "broker/store/store.h"
 #include "lib/clock.h"
 #include "lib/msg.h"
@@ -69,6 +70,28 @@ static void what_is_much_is_cut_in_pieces(void **state)
 	assert_int_equal(f->questions, 2);
 	assert_int_equal(ar_asked(f, "from"), ar_edge(f).to + 1);
 	assert_non_null(json_object_get(f->asked, "edge"));
+}
+
+/* A long segment takes its time; one that does not get on is asked for again. */
+static void waits_as_long_as_the_exporter_gets_on(void **state)
+{
+	struct ar *f = *state;
+
+	f->archive->patience_ns = 2 * NSEC_PER_SEC;
+	ar_append(f, 600);
+	ar_sealed(f, 600);
+	ar_look(f);
+	assert_int_equal(f->questions, 1);
+	for (uint64_t i = 1; i <= 3; i++) {
+		archive_read(f->archive, "demo", i * 100);
+		ar_run(f, 800);
+	}
+	ar_assert_status(f, "failed", false, "");
+	archive_read(f->archive, "demo", 300); /* the same again, another log, nonsense */
+	archive_read(f->archive, "host", 400);
+	archive_read(f->archive, "demo", 601);
+	ar_run(f, 1300);
+	ar_assert_status(f, "failed", false, "does not answer");
 }
 
 static void a_lie_about_the_tree_drops_nothing(void **state)
@@ -147,8 +170,9 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, ar_setup, ar_teardown)
 	const struct CMUnitTest tests[] = {T(asks_when_there_is_enough_and_a_checkpoint),
 	    T(asks_for_what_is_old), T(what_is_much_is_cut_in_pieces),
-	    T(a_lie_about_the_tree_drops_nothing), T(a_failure_is_told_once_and_tried_again),
-	    T(it_is_on_record_before_it_leaves), T(the_next_segment_begins_where_the_store_does)};
+	    T(waits_as_long_as_the_exporter_gets_on), T(a_lie_about_the_tree_drops_nothing),
+	    T(a_failure_is_told_once_and_tried_again), T(it_is_on_record_before_it_leaves),
+	    T(the_next_segment_begins_where_the_store_does)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

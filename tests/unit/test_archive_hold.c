@@ -131,19 +131,14 @@ static void cosigned(struct ar *f, uint64_t size, const uint8_t seed[NOTE_KEY_LE
 
 static void goes_on_when_the_quorum_has_signed(void **state)
 {
-	uint8_t seed[NOTE_KEY_LEN] = {7}, other[NOTE_KEY_LEN] = {8}, key[NOTE_KEY_LEN];
 	struct ar *f = *state;
 
 	f->config.nwitnesses = f->config.quorum = 1;
-	assert_int_equal(note_public(seed, key), 0);
-	assert_int_equal(
-	    note_key_init(&f->config.witnesses[0].key, "w.example", NOTE_COSIGNATURE, key, NULL),
-	    0);
 	ar_append(f, 1000);
-	cosigned(f, 900, other); /* in its name, by another key */
+	ar_sealed(f, 900);
 	ar_look(f);
 	assert_int_equal(f->questions, 0);
-	cosigned(f, 900, seed);
+	f->witnessed = 900;
 	ar_sealed(f, 1000);
 	ar_look(f);
 	assert_int_equal(f->questions, 1);
@@ -152,6 +147,32 @@ static void goes_on_when_the_quorum_has_signed(void **state)
 	assert_int_equal(ar_edge(f).to, 900);
 	assert_int_equal(ar_edge(f).seq, 768);
 	ar_assert_status(f, "held", true, "more than 900"); /* the next ones wait again */
+}
+
+/* The pieces of a long segment end where the quorum has signed, by its key. */
+static void a_piece_ends_where_the_quorum_has_signed(void **state)
+{
+	uint8_t seed[NOTE_KEY_LEN] = {7}, other[NOTE_KEY_LEN] = {8}, key[NOTE_KEY_LEN];
+	struct ar *f = *state;
+
+	f->config.nwitnesses = f->config.quorum = 1;
+	assert_int_equal(note_public(seed, key), 0);
+	assert_int_equal(
+	    note_key_init(&f->config.witnesses[0].key, "w.example", NOTE_COSIGNATURE, key, NULL),
+	    0);
+	f->witnessed = 3000;
+	ar_append(f, 3000);
+	for (uint64_t size = 50; size <= 3000; size += 50)
+		cosigned(f, size, other); /* in its name, by another key */
+	ar_look(f);
+	assert_int_equal(f->questions, 1);
+	assert_int_equal(ar_asked(f, "to"), 3000);
+	archive_lost(f->archive);
+	for (uint64_t size = 50; size <= 3000; size += 50)
+		cosigned(f, size, seed);
+	ar_look(f);
+	assert_int_equal(f->questions, 2);
+	assert_in_range(ar_asked(f, "to"), 50, 600);
 }
 
 static void a_full_store_drops_what_a_sink_has_not_taken_and_says_so(void **state)
@@ -182,6 +203,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, ar_setup, ar_teardown)
 	const struct CMUnitTest tests[] = {T(waits_for_a_sink), T(keeps_as_long_as_configured),
 	    T(waits_for_the_quorum), T(goes_on_when_the_quorum_has_signed),
+	    T(a_piece_ends_where_the_quorum_has_signed),
 	    cmocka_unit_test_setup_teardown(
 	        a_full_store_drops_what_a_sink_has_not_taken_and_says_so, ar_setup_small,
 	        ar_teardown)};
