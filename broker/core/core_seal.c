@@ -177,12 +177,15 @@ void ctl_seal_epoch(struct peer *p, uint64_t question)
 void ctl_seal_accept(struct peer *p, uint64_t question)
 {
 	struct core *c = p->core;
+	char why[256];
+	bool due =
+	    (c->seal && !seal_ok(c->seal, why, sizeof why)) || !export_ok(c, why, sizeof why);
 
 	if ((c->seal && seal_accept(c->seal) < 0) || export_accept(c) < 0) {
 		ctl_error(p, question, CTL_FAILED, "the log cannot be written");
 		return;
 	}
-	(void)peer_send(p, "ctl.answer", question, json_pack("{s:{s:b}}", "data", "accepted", 1));
+	(void)peer_send(p, "ctl.answer", question, json_pack("{s:{s:b}}", "data", "accepted", due));
 }
 
 /* Right after a start the signer has not told its keys yet: they are waited for. */

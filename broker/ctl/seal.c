@@ -109,6 +109,11 @@ int ctl_audit_ack(struct ctl *c)
 
 	if (code != EXIT_OK || c->json)
 		return code != EXIT_OK ? code : ctl_json(data);
+	if (!json_is_true(json_object_get(data, "accepted"))) {
+		(void)puts("nothing to accept: no log is behind what was sealed or witnessed, or "
+		           "that was accepted before");
+		return EXIT_OK;
+	}
 	(void)puts("accepted, and recorded: what is missing stays missing in every proof; each log "
 	           "goes on behind a signed break");
 	return EXIT_OK;

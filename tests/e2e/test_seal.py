@@ -62,6 +62,14 @@ def a_core_that_was_killed_seals_on(p):
 
 
 @rule
+def nothing_is_accepted_where_nothing_is_wrong(p):
+    r = p.postern("audit", "ack")
+    assert r.code == 0 and r.text.startswith("nothing to accept"), r
+    assert p.json("audit", "ack") == {"accepted": False}
+    assert not [x for x in p.records() if x["class"] == "log.rollback.accepted"]
+
+
+@rule
 def a_store_that_was_set_back_stops_what_is_new(p):
     p.stop()
     core, old = f"{p.state}/core", f"{p.work}/core.old"
@@ -80,9 +88,13 @@ def a_store_that_was_set_back_stops_what_is_new(p):
     r = p.ssh("echo in", opts=["LogLevel=INFO"])
     assert r.code in (254, 255) and r.out == b"" and b"sealed" in r.err, r
     until("the alarm on record", lambda: [x for x in p.records() if x["class"] == "log.rollback"])
-    assert p.postern("audit", "ack").code == 0
+    r = p.postern("audit", "ack")
+    assert r.code == 0 and r.text.startswith("accepted"), r
     assert p.ssh("echo in").out == b"in\n"
     until("the acceptance on record", lambda: [x for x in p.records() if x["class"] == "log.rollback.accepted"])
+    r = p.postern("audit", "ack")
+    assert r.code == 0 and r.text.startswith("nothing to accept"), r
+    assert len([x for x in p.records() if x["class"] == "log.rollback.accepted"]) == 1
 
 
 if __name__ == "__main__":
