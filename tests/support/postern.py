@@ -84,7 +84,7 @@ class Postern:
         self.limits, self.gateway = limits, gateway  # more of postern.yaml: "key: value, key: value"
         self.up = self.instance = None
         self.seen = set()  # (pid, start time) of every process of ours that was ever looked at
-        self.keys = {}
+        self.keys, self.making = {}, threading.Lock()
         if start:
             try:
                 self.start()
@@ -258,9 +258,10 @@ class Postern:
     def ssh_options(self, key="alice", opts=()):
         """What every OpenSSH client gets: nothing from the machine's own configuration."""
         if key is not None and "/" not in key:
-            if key not in self.keys:
-                self.keys[key] = self.cert(key)
-            key = self.keys[key]
+            with self.making:  # clients run in threads, too
+                if key not in self.keys:
+                    self.keys[key] = self.cert(key)
+                key = self.keys[key]
         out = ["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none",
                "-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "GlobalKnownHostsFile=none",
                "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=15", "-o", "UpdateHostKeys=no"]
