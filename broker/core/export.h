@@ -32,6 +32,7 @@ struct core;
 	200 /* what has grown is told so often at most, cursors are kept so often                  \
 	     */
 #define EXPORT_LAG_S       60 /* from here on the lag is an alarm */
+#define EXPORT_SINK_S      60 /* and the time for which a sink has been failing */
 #define EXPORT_SKIPS_PER_S 1  /* records that are skipped, of all sinks */
 #define EXPORT_SKIPS_BURST 60
 #define EXPORT_ARCHIVE     "archive" /* pulls as a sink of this name */

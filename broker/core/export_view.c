@@ -159,9 +159,23 @@ static void alarms_of(struct exporter *x, struct export_log *l, json_t *list)
 		    export_config_of(x)->conflict_warn || !export_conflict_stands(x, l, c)
 		        ? ""
 		        : "; nothing new starts until postern audit ack");
-	if (lag > EXPORT_LAG_S)
+	if (lag > EXPORT_LAG_S && l->witnessed == 0)
+		alarm(list, "log %s: no record of it is witnessed yet, for %lld seconds", l->name,
+		    (long long)lag);
+	else if (lag > EXPORT_LAG_S)
 		alarm(list, "log %s: nothing newer than record %llu is witnessed, for %lld seconds",
 		    l->name, (unsigned long long)l->witnessed, (long long)lag);
+}
+
+/* A server that restarts is away for less. */
+static void alarm_of_sink(struct exporter *x, const struct export_sink *s, json_t *list)
+{
+	const struct export_said *said = said_of(x, s->name);
+	int64_t now_s = clock_wall_ns() / NSEC_PER_SEC, for_s = now_s - said->since_s;
+
+	if (strcmp(said->state, "failing") == 0 && for_s > EXPORT_SINK_S)
+		alarm(list, "sink %s has been failing for %lld seconds: %s", s->name,
+		    (long long)for_s, said->reason);
 }
 
 json_t *export_status(struct core *c)
@@ -182,8 +196,10 @@ json_t *export_status(struct core *c)
 	export_look(x);
 	if (!c->exporter && export_wanted(x))
 		alarm(alarms, "the exporter is not there: nothing leaves this host");
-	for (size_t i = 0; i < config->nsinks; i++)
+	for (size_t i = 0; i < config->nsinks; i++) {
 		(void)json_array_append_new(sinks, one_sink(x, &config->sinks[i]));
+		alarm_of_sink(x, &config->sinks[i], alarms);
+	}
 	for (size_t i = 0; i < config->nwitnesses; i++)
 		(void)json_array_append_new(witnesses, one_witness(x, &config->witnesses[i]));
 	for (size_t i = 0; i < x->nlogs && config->nwitnesses > 0; i++) {

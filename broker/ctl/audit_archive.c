@@ -142,6 +142,12 @@ const struct segment *audit_archive_segments(const struct audit_archive *a, size
 	return a->list;
 }
 
+void audit_archive_stat(const struct audit_archive *a, size_t i, struct stat *ret)
+{
+	if (fstat(a->fd[i], ret) < 0)
+		*ret = (struct stat){0};
+}
+
 FILE *audit_archive_stream(const struct audit_archive *a, size_t i)
 {
 	return lseek(a->fd[i], 0, SEEK_SET) < 0 ? NULL : segment_open(a->fd[i]);

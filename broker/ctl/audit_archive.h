@@ -15,6 +15,7 @@
 struct audit_archive;
 struct ctl;
 struct segment;
+struct stat;
 
 /* --archive DIR; else, if `standard`, STATE/archive if it is there and may be read. EXIT_OK and
  * *ret, NULL if there is none; or an exit status with its reason said. log: only its segments;
@@ -29,6 +30,8 @@ uint64_t audit_archive_last(const struct audit_archive *a, const char *log);
 /* Puts the archive as it is now in its place if it has newer segments of this log: whether. */
 bool audit_archive_again(const struct ctl *c, const char *log, struct audit_archive **a);
 const struct segment *audit_archive_segments(const struct audit_archive *a, size_t *ret_n);
+/* Of its file; all zero when the system does not say. */
+void audit_archive_stat(const struct audit_archive *a, size_t i, struct stat *ret);
 /* A stream of the bundle in it, to be closed; NULL with errno. */
 FILE *audit_archive_stream(const struct audit_archive *a, size_t i);
 

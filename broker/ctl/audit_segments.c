@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "broker/audit/export_file.h"
 #include "broker/audit/ranges.h"
@@ -11,6 +12,7 @@
 #include "broker/ctl/audit_log.h"
 #include "broker/ctl/ctl.h"
 #include "broker/ctl/table.h"
+#include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/util.h"
 
@@ -92,6 +94,8 @@ static int one(struct shelf *s, size_t i, const struct segment *g, const struct 
 	bool first = !before || strcmp(before->log, g->log) != 0;
 	uint64_t next = first ? 1 : before->to + 1;
 	const char *word = "";
+	char when[32], size[24];
+	struct stat st = {0};
 	int code = EXIT_OK;
 
 	if (ctl_opt(s->c, "verify"))
@@ -101,17 +105,24 @@ static int one(struct shelf *s, size_t i, const struct segment *g, const struct 
 	worse(s, code);
 	if (g->from > next)
 		worse(s, EXIT_LOST);
+	audit_archive_stat(s->archive, i, &st);
+	clock_format(when, sizeof when, st.st_mtim.tv_sec * NSEC_PER_SEC);
 	if (s->list) {
 		(void)json_array_append_new(s->list,
-		    json_pack("{s:s, s:s, s:I, s:I, s:I, s:s}", "file", g->file, "log", g->log,
-		        "from", (json_int_t)g->from, "to", (json_int_t)g->to, "missing_before",
-		        (json_int_t)(g->from > next ? g->from - next : 0), "verdict", word));
+		    json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:I, s:s}", "file", g->file, "log",
+		        g->log, "from", (json_int_t)g->from, "to", (json_int_t)g->to,
+		        "missing_before", (json_int_t)(g->from > next ? g->from - next : 0),
+		        "verdict", word, "bytes", (json_int_t)st.st_size, "time", when));
 		return EXIT_OK;
 	}
 	if (g->from > next)
 		(void)printf("%s: records %llu to %llu are in no segment\n", g->log,
 		    (unsigned long long)next, (unsigned long long)g->from - 1);
-	(void)printf("%s%s%s\n", g->file, *word ? "  " : "", word);
+	if (strchr(when, '.'))
+		memcpy(strchr(when, '.'), "Z", sizeof "Z");
+	(void)printf("%s%s%s  %llu records, %s, %s\n", g->file, *word ? "  " : "", word,
+	    (unsigned long long)(g->to - g->from + 1), size_text(size, sizeof size, st.st_size),
+	    when);
 	return EXIT_OK;
 }
 

@@ -8,6 +8,7 @@
 #include "broker/core/config.h"
 #include "broker/ctl/check.h"
 #include "broker/ctl/ctl.h"
+#include "broker/ctl/table.h"
 #include "broker/supervisor/settings.h"
 #include "creds/key.h"
 #include "lib/buf.h"
@@ -113,6 +114,21 @@ static void witnesses(struct check *k, const struct export_config *c)
 	    k, CHECK_OK, "witnesses", "a checkpoint needs %zu of %zu", c->quorum, c->nwitnesses);
 }
 
+static void archive(struct check *k, const struct export_config *c)
+{
+	char bytes[24], age[32], keep[32];
+
+	if (!c->archive) {
+		check_add(k, CHECK_OK, "archive", "none: logs stay in the store, and it grows");
+		return;
+	}
+	check_add(k, CHECK_OK, "archive", "a log's records at %s or after %s, kept here for %s",
+	    size_text(bytes, sizeof bytes, (json_int_t)c->archive_bytes),
+	    span_text(age, sizeof age, c->archive_age_s),
+	    c->archive_keep_s ? span_text(keep, sizeof keep, c->archive_keep_s)
+	                      : "no longer than that");
+}
+
 /* Before the first start there is no host key yet. */
 static int own_key(const struct ctl *c, const struct config *config, struct err *e)
 {
@@ -157,6 +173,7 @@ bool check_config(struct check *k, const struct ctl *c, const char *dir, int *re
 		template(k, &config->template[i]);
 	sinks(k, fd, config);
 	witnesses(k, &config->export);
+	archive(k, &config->export);
 	if (c->json && (summary = config_summary(config)))
 		(void)json_array_append_new(
 		    k->list, json_pack("{s:s, s:s, s:o}", "check", "summary", "result", "ok",

@@ -3,6 +3,7 @@
 
 #include "broker/ctl/ctl.h"
 #include "broker/ctl/table.h"
+#include "lib/clock.h"
 #include "lib/util.h"
 
 /* broker/core/ctl_answers.h has the shapes. */
@@ -106,11 +107,37 @@ static void print_object(const json_t *data, const char *name)
 	field_print(stdout, name, line);
 }
 
+/* Seconds since 1970, and a span, as people say them; what is empty says nothing. */
+static void print_grant(const json_t *data)
+{
+	json_t *grant = json_object_get(data, "grant"), *v;
+	char name[64], value[2048];
+	const char *key;
+
+	json_object_foreach(grant, key, v)
+	{
+		size_t n = strlen(key);
+
+		if (strcmp(key, "expires_s") == 0) {
+			clock_format(value, sizeof value, json_integer_value(v) * NSEC_PER_SEC);
+			cut_fraction(value);
+		} else if (strcmp(key, "lifetime_s") == 0) {
+			span_text(value, sizeof value, json_integer_value(v));
+		} else if (!json_text(v, NULL, value, sizeof value) || !*value) {
+			continue;
+		}
+		if (n > 2 && strcmp(key + n - 2, "_s") == 0)
+			n -= 2;
+		(void)snprintf(name, sizeof name, "grant %.*s", (int)(n < 50 ? n : 50), key);
+		field_print(stdout, name, value);
+	}
+}
+
 int ctl_session_show(struct ctl *c)
 {
 	static const char *const fields[] = {"id", "state", "tenant", "role", "template", "person",
 	    "task", "peer", "route", "conn", "started", "ends", "ended", "reason", "pid"};
-	static const char *const objects[] = {"grant", "plan", "enforced", "totals"};
+	static const char *const objects[] = {"plan", "enforced", "totals"};
 	static const char *const open_columns[] = {
 	    "CHANNEL", "KIND", "PTY", "STARTED", "COMMAND", NULL};
 	static const char *const open_keys[] = {"channel", "kind", "pty", "started", "command"};
@@ -127,6 +154,7 @@ int ctl_session_show(struct ctl *c)
 		return code != EXIT_OK ? code : ctl_json(data);
 	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
 		field_print(stdout, fields[i], json_text(data, fields[i], text, sizeof text));
+	print_grant(data);
 	for (size_t i = 0; i < ARRAY_LEN(objects); i++)
 		print_object(data, objects[i]);
 	print_rows(data, "open", open_columns, open_keys, ARRAY_LEN(open_keys));

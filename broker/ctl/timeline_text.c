@@ -199,10 +199,16 @@ static void put_event(struct buf *out, const json_t *e)
 	buf_printf(out, "\n");
 }
 
+static const char *many(char dst[40], json_int_t n, const char *what)
+{
+	(void)snprintf(dst, 40, "%lld %s%s", (long long)n, what, n == 1 ? "" : "s");
+	return dst;
+}
+
 static void put_end(struct buf *out, const json_t *t)
 {
 	const json_t *totals = json_object_get(t, "totals");
-	char took[32], memory[32];
+	char took[32], memory[32], a[40], b[40];
 
 	if (strcmp(text(t, "state"), "open") == 0) {
 		buf_printf(out, "  not ended\n");
@@ -215,15 +221,15 @@ static void put_end(struct buf *out, const json_t *t)
 	buf_printf(out, "\n");
 	if (!totals)
 		return;
-	buf_printf(out, "  totals     %lld commands, %lld credentials",
-	    (long long)number(totals, "channels"), (long long)number(totals, "leases"));
+	buf_printf(out, "  totals     %s, %s", many(a, number(totals, "channels"), "command"),
+	    many(b, number(totals, "leases"), "credential"));
 	put_totals(out, totals);
 	if (json_object_get(totals, "cpu_us"))
 		buf_printf(out, ", cpu %s, memory %s", span(took, number(totals, "cpu_us") / 1000),
 		    size(memory, number(totals, "memory_peak")));
 	if (number(totals, "leases_unsaid"))
-		buf_printf(out, ", %lld credential questions too many",
-		    (long long)number(totals, "leases_unsaid"));
+		buf_printf(out, ", %s too many",
+		    many(a, number(totals, "leases_unsaid"), "credential question"));
 	buf_printf(out, "\n");
 }
 

@@ -41,8 +41,10 @@ static void say(struct sink *s, const char *why)
 		log_warn("export %s: %s", s->config.name, shown);
 	else
 		log_info("export %s: works again", s->config.name);
+	/* another reason is no other beginning */
+	if (!*s->reason != !*shown)
+		s->since_s = clock_wall_ns() / NSEC_PER_SEC;
 	memcpy(s->reason, shown, sizeof shown);
-	s->since_s = clock_wall_ns() / NSEC_PER_SEC;
 	exporter_changed(s->x);
 }
 

@@ -71,7 +71,10 @@ def sessions_are_listed_shown_and_killed(p):
         show = p.json("session", "show", sid)
         assert show["state"] == "live" and show["tenant"] == "demo" and show["role"] == "agent", show
         assert show["grant"] and show["enforced"] and show["open"], show
-        assert p.postern("session", "show", sid).code == 0
+        r = p.postern("session", "show", sid)
+        assert r.code == 0, r
+        for line in (r"grant role +agent", r"grant actions +.*exec", r"grant expires +20\d\d-\d\d-\d\dT\S+Z", r"grant lifetime +\d+[dhms]"):
+            assert re.search(f"^{line}", r.text, re.M), (line, r)
         r = p.postern("session", "kill", sid, "--reason", "tests say so")
         assert r.code == 0, r
         s.wait(3)
@@ -141,7 +144,7 @@ def the_host_key_is_told(p):
 @rule
 def check_reads_everything(p):
     r = p.postern("check")
-    assert r.code == 0 and "demo" in r.text, r
+    assert r.code == 0 and "demo" in r.text and "archive" in r.text, r
     assert p.json("check")
 
 

@@ -5,7 +5,7 @@ import os, sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
-import json, shutil, signal, stat, threading, time
+import json, re, shutil, signal, stat, threading, time
 
 import tap, tlog
 from archiving import Small
@@ -74,6 +74,10 @@ def each_segment_is_on_record(p):
             digest = hashlib.sha256(f.read()).digest()
         import base64
         assert base64.b64decode(told[g["file"]]["digest"]) == digest, g
+    g = left[-1]
+    line = next(x for x in p.postern("audit", "archive").text.splitlines() if x.startswith(g["file"]))
+    assert re.search(rf"  {g['to'] - g['from'] + 1} records, [0-9.]+[BKM], 20\d\d-\S+Z$", line), line
+    assert g["bytes"] == os.path.getsize(f"{p.archive}/{g['file']}"), g
     r = p.postern("audit", "archive", "--verify", "--keys", p.keys_file)
     assert r.code == GOOD and r.text.count("good") == len(r.text.splitlines()), r
 

@@ -289,10 +289,15 @@ static void skips_have_a_rate(void **state)
 
 /* ---- what the exporter says of itself ---- */
 
+static json_t *said_since(const char *name, const char *state, const char *reason, int64_t since_s)
+{
+	return json_pack("{s:[{s:s, s:s, s:s, s:s, s:i, s:I}]}", "sinks", "name", name, "kind",
+	    "jsonl", "state", state, "reason", reason, "sent", 5, "since_s", (json_int_t)since_s);
+}
+
 static json_t *said(const char *name, const char *state, const char *reason)
 {
-	return json_pack("{s:[{s:s, s:s, s:s, s:s, s:i, s:i}]}", "sinks", "name", name, "kind",
-	    "jsonl", "state", state, "reason", reason, "sent", 5, "since_s", 7);
+	return said_since(name, state, reason, 7);
 }
 
 static void shows_what_the_exporter_says_of_sinks(void **state)
@@ -314,6 +319,23 @@ static void shows_what_the_exporter_says_of_sinks(void **state)
 	assert_string_equal(json_string_value(json_object_get(sink, "state")), "away");
 	assert_string_equal(json_string_value(json_object_get(sink, "reason")), "\\x1b]0;x\\x07");
 	assert_int_equal(json_integer_value(json_object_get(sink, "behind")), 3);
+}
+
+static void a_sink_that_has_been_failing_is_an_alarm(void **state)
+{
+	int64_t now_s = clock_wall_ns() / NSEC_PER_SEC;
+	struct xr *f = *state;
+
+	rig_send(f->x, "export.state", 0, said_since("demos", "failing", "refused", now_s - 5));
+	rig_turns(f->r);
+	assert_int_equal(xr_alarms(f, "sink demos has been failing"), 0);
+	rig_send(f->x, "export.state", 0,
+	    said_since("demos", "failing", "refused", now_s - EXPORT_SINK_S - 2));
+	rig_turns(f->r);
+	assert_int_equal(xr_alarms(f, "sink demos has been failing"), 1);
+	rig_send(f->x, "export.state", 0, said_since("demos", "ok", "", now_s - EXPORT_SINK_S - 2));
+	rig_turns(f->r);
+	assert_int_equal(xr_alarms(f, "sink demos has been failing"), 0);
 }
 
 static void a_rule_broken_costs_the_link_and_no_more(void **state)
@@ -345,6 +367,7 @@ int main(void)
 	    TEST(skips_of_skips_leave_no_record),
 	    TEST(skips_have_a_rate),
 	    TEST(shows_what_the_exporter_says_of_sinks),
+	    TEST(a_sink_that_has_been_failing_is_an_alarm),
 	    TEST(a_rule_broken_costs_the_link_and_no_more),
 	};
 
