@@ -58,7 +58,7 @@ enum verdict {
 	VERDICT_NO_KEY,      /* seals are there, and no key to check them with */
 	VERDICT_UNSEALED,    /* no seal at all */
 	VERDICT_RESTORED,    /* it was set back, and that is signed */
-	VERDICT_MISSING,     /* records are missing */
+	VERDICT_MISSING,     /* records are missing, or bodies beside them */
 	VERDICT_EPOCH,       /* an epoch, or a log's way into it, is missing or not proved */
 	VERDICT_SIGNATURE,   /* a seal that the keys did not make */
 	VERDICT_ROLLED_BACK, /* whole, and smaller than the anchor */
@@ -102,7 +102,7 @@ int ranges_host_epoch(struct ranges *r, const void *note, size_t len);
 int ranges_epoch(struct ranges *r, const void *note, size_t len);
 int ranges_record(struct ranges *r, uint64_t seq, const void *data, size_t len);
 /* The body beside the record that was fed last. One that does not fit is a record that was changed;
- * one that is missing is counted, and changes nothing: the record proves which it was. */
+ * one that does not come before the next record is missing, and the record proves which it was. */
 int ranges_body(struct ranges *r, uint64_t seq, const void *data, size_t len);
 int ranges_checkpoint(struct ranges *r, uint64_t size, const void *note, size_t len);
 /* head: the number of records that the source says there are; 0: it does not say. complete: false
@@ -157,6 +157,7 @@ struct ranges_result {
 	uint64_t epochs;                 /* the newest that is proved */
 	char newest[32];                 /* the newest record's time */
 	uint8_t root[DIGEST_LEN];        /* of the newest checkpoint that held */
+	const char *stranger;            /* cosigned, as its notes say; no witness's key is known */
 	const char *note;                /* it, for the user to keep; NULL */
 	size_t note_len;
 	const struct range *ranges;

@@ -94,6 +94,7 @@ static void end_seals(struct ranges *r)
 void ranges_end(struct ranges *r, uint64_t head, bool complete)
 {
 	(void)ranges_flush(r);
+	ranges_body_end(r);
 	if (head > INT64_MAX)
 		head = INT64_MAX; /* numbers of records are smaller: a damaged one */
 	if (r->nturns && r->turn[r->nturns - 1].size > r->most)

@@ -96,6 +96,7 @@ struct ranges {
 
 	/* bodies */
 	uint64_t named, fed, fit; /* that records name; that came, and that fit */
+	uint64_t bare, bare_last; /* the first and the last record whose body did not come */
 	struct {
 		uint64_t seq; /* of the record that names it; 0: none, or it has come */
 		uint8_t digest[DIGEST_LEN];
@@ -110,9 +111,10 @@ struct ranges {
 	struct claim best;                /* the largest that held */
 	uint64_t good, witnessed, denied; /* sizes: the largest that held, and that did not */
 	uint64_t good_epoch, denied_epoch;
-	uint64_t sound; /* good when the first was denied */
-	uint64_t held;  /* checkpoints */
-	uint64_t most;  /* the largest size that a seal speaks of */
+	uint64_t sound;                   /* good when the first was denied */
+	uint64_t held;                    /* checkpoints */
+	uint64_t most;                    /* the largest size that a seal speaks of */
+	char stranger[NOTE_NAME_MAX + 1]; /* cosigned, and there is no key of any witness */
 	struct claim anchor;
 	bool has_anchor, anchor_denied, anchor_held;
 
@@ -128,6 +130,7 @@ struct ranges {
 
 /* ranges_body.c: whether a new record names a body. */
 void ranges_body_named(struct ranges *r, uint64_t seq, const void *data, size_t len);
+void ranges_body_end(struct ranges *r);
 void ranges_hole(struct ranges *r, uint64_t from, uint64_t to, bool missing);
 /* ranges_seal.c: whether a note is a seal of this log (or may be one, when there is no key); if
  * not, that has been found. *ret has no note. */

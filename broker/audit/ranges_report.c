@@ -154,6 +154,7 @@ void ranges_result(const struct ranges *r, struct ranges_result *ret)
 	    .bodies = r->fit,
 	    .bodies_missing = r->named - r->fed,
 	    .epochs = r->nkeys ? r->nkeys - 1 : 0,
+	    .stranger = *r->stranger ? r->stranger : NULL,
 	    .note = r->best.note,
 	    .note_len = r->best.note_len,
 	    .ranges = r->range,

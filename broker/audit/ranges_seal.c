@@ -314,10 +314,20 @@ static bool signed_by_epoch(struct ranges *r, const struct note *n, uint64_t siz
 	return found || bad(r, size, "is signed by no epoch's key");
 }
 
+/* For who has no key of a witness, and may not know that there is one. */
+static void remember_stranger(struct ranges *r, const struct note *n)
+{
+	for (size_t i = 0; !*r->stranger && i < n->nsignatures; i++)
+		if (n->signatures[i].len == sizeof(uint64_t) + NOTE_SIGNATURE_LEN)
+			memcpy(r->stranger, n->signatures[i].name, sizeof r->stranger);
+}
+
 static bool cosigned(struct ranges *r, const struct note *n, uint64_t size)
 {
 	size_t good = 0, quorum = r->keys.quorum ? r->keys.quorum : r->keys.nwitnesses / 2 + 1;
 
+	if (r->keys.nwitnesses == 0)
+		remember_stranger(r, n);
 	for (size_t i = 0; i < r->keys.nwitnesses; i++) {
 		int rc = note_verify(n, &r->keys.witness[i], NULL, NULL);
 

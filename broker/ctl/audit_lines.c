@@ -12,6 +12,7 @@
 
 /* Files: a bundle of one log, or a record a line. Nothing of them is believed. */
 
+#define LINE_HEAD "{\"v\":"
 #define FILE_HEAD "{\"v\":2,\"log\":\""
 
 /* ---- a bundle ---- */
@@ -158,12 +159,17 @@ static int walk_lines(struct audit_source *s, audit_fn fn, void *arg)
 	char name[NAME_MAX_LEN + 1];
 	struct cursor *c;
 	size_t size = 0;
+	bool first = true;
 	ssize_t n;
 	int r = 0;
 
 	while (r == 0 && (n = getline(&line, &size, s->from.file)) > 0) {
 		struct audit_record one = {.log = name, .data = line, .source = s};
 
+		/* one line of another kind is a record that was changed, a first one no log */
+		if (first && strncmp(line, LINE_HEAD, sizeof LINE_HEAD - 1) != 0)
+			return ctl_fail(EXIT_UNREADABLE, "%s: it is no log", s->from.where);
+		first = false;
 		if (line[n - 1] == '\n')
 			n--;
 		log_of(line, (size_t)n, name);

@@ -424,6 +424,7 @@ static int keys_of_file(struct audit_keys *k, const char *path, bool must)
 	cleanup_free char *text = NULL;
 	size_t size = 256u * 1024, n;
 	FILE *f = fopen(path, "re");
+	int code;
 
 	if (!f)
 		return must ? ctl_fail(EXIT_USAGE, "%s: %m", path) : EXIT_OK;
@@ -434,7 +435,10 @@ static int keys_of_file(struct audit_keys *k, const char *path, bool must)
 	n = fread(text, 1, size - 1, f);
 	(void)fclose(f);
 	text[n] = '\0';
-	return keys_of_text(k, text, path);
+	n = k->n;
+	if ((code = keys_of_text(k, text, path)) == EXIT_OK && must && k->n == n)
+		return ctl_fail(EXIT_USAGE, "%s: there is no key in it", path);
+	return code;
 }
 
 static int told_keys(struct audit_log *l, struct audit_keys *k)

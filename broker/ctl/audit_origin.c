@@ -50,12 +50,24 @@ static int open_store(const struct ctl *c, struct audit_origin *o)
 	return EXIT_OK;
 }
 
+int audit_open_regular(const char *path)
+{
+	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -1;
+	return S_ISREG(st.st_mode) ? steal_fd(&fd) : -EMEDIUMTYPE;
+}
+
 static int open_file(struct audit_origin *o, const char *file)
 {
 	uint8_t head[4];
 
 	(void)snprintf(o->where, sizeof o->where, "%s", file);
-	o->fd = open(file, O_RDONLY | O_CLOEXEC);
+	o->fd = audit_open_regular(file);
+	if (o->fd == -EMEDIUMTYPE)
+		return ctl_fail(EXIT_UNREADABLE, "%s: not a file", file);
 	if (o->fd >= 0 && pread(o->fd, head, sizeof head, 0) == (ssize_t)sizeof head &&
 	    segment_magic(head, sizeof head))
 		o->file = segment_open(o->fd);

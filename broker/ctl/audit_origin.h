@@ -34,6 +34,10 @@ int audit_origin_open(
     const struct ctl *c, const char *file, bool offline, struct audit_origin *ret);
 void audit_origin_done(struct audit_origin *o);
 
+/* Never waits for whoever would write into a pipe. A descriptor; -1 with errno; -EMEDIUMTYPE: there
+ * is something else than a file. */
+int audit_open_regular(const char *path);
+
 /* For good: root becomes whoever owns the directory, unless that is root. */
 int audit_become_owner(int dir, struct err *e);
 /* A file to be written later; path NULL: *ret_fd is -1. What it held stays until audit_put(). */

@@ -122,6 +122,8 @@ static json_t *result_json(const struct run *run, const char *log, const struct 
 	if (o)
 		(void)json_object_set_new(
 		    o, "bodies_missing", json_integer((json_int_t)r->bodies_missing));
+	if (o && r->stranger)
+		(void)json_object_set_new(o, "cosigned_by_unknown", json_string(r->stranger));
 	return o;
 }
 
@@ -141,9 +143,12 @@ static void result_text(const struct run *run, const char *log, const struct ran
 	}
 	if (r->more_findings)
 		(void)printf("  and %zu more\n", r->more_findings);
-	if (r->bodies_missing)
-		(void)printf("  %llu bodies are missing: their records prove which they were\n",
-		    LLU(r->bodies_missing));
+	if (r->stranger) {
+		char name[NOTE_NAME_MAX + 1];
+
+		str_escape(name, sizeof name, r->stranger, strlen(r->stranger));
+		(void)printf("  cosigned by %s, whose key is not among yours\n", name);
+	}
 	if (r->records)
 		(void)printf("  newest record %s, epoch %llu, %llu checkpoints\n", r->newest,
 		    LLU(r->epochs), LLU(r->checkpoints));
@@ -207,7 +212,9 @@ static int new_ranges(struct run *run, const char *log, struct ranges **ret)
 	}
 	if (ranges_new(log, &keys, run->anchor.len ? run->anchor.data : NULL, run->anchor.len, ret,
 	        &e) < 0)
-		return ctl_fail(EXIT_SIGNATURE, "log %s: %s", log, err_text(&e));
+		return ctl_fail(EXIT_SIGNATURE, "log %s: %s%s%s", log, err_text(&e),
+		    run->anchor.len ? ": " : "",
+		    run->anchor.len ? ctl_opt(run->c, "from-checkpoint") : "");
 	if (ctl_opt(run->c, "accept-break"))
 		ranges_accept_break(*ret);
 	return EXIT_OK;
@@ -278,6 +285,20 @@ static int dropped(struct run *run)
 	return run->code;
 }
 
+/* Whose it is, and who signed it, is another question. */
+static bool is_checkpoint(const struct buf *b)
+{
+	struct checkpoint c;
+	struct note n;
+	bool fine;
+
+	if (note_parse(b->data, b->len, &n, NULL) < 0)
+		return false;
+	fine = checkpoint_parse(n.text, n.text_len, &c, NULL) == 0;
+	note_done(&n);
+	return fine;
+}
+
 static int load_anchor(struct run *run)
 {
 	const char *path = ctl_opt(run->c, "from-checkpoint");
@@ -286,7 +307,10 @@ static int load_anchor(struct run *run)
 	buf_init(&run->anchor, NOTE_MAX);
 	if (path && fd_read_file(AT_FDCWD, path, NOTE_MAX, &run->anchor, &e) < 0)
 		return ctl_fail(EXIT_USAGE, "%s", err_text(&e));
-	return !path || run->anchor.len ? EXIT_OK : ctl_fail(EXIT_USAGE, "%s: it is empty", path);
+	if (path && !is_checkpoint(&run->anchor))
+		return ctl_fail(EXIT_USAGE, "%s: %s", path,
+		    run->anchor.len ? "it is no checkpoint" : "it is empty");
+	return EXIT_OK;
 }
 
 static int verify_all(struct run *run)
@@ -334,15 +358,14 @@ static int verify_lines(struct ctl *c, const char *path)
 static bool is_bundle(const char *path)
 {
 	char head[EXPORT_MAGIC_LEN];
-	FILE *f = fopen(path, "re");
-	size_t n;
+	cleanup_close int fd = audit_open_regular(path);
+	ssize_t n;
 
-	if (!f)
+	if (fd < 0)
 		return true; /* and will be said */
-	n = fread(head, 1, sizeof head, f);
-	(void)fclose(f);
-	return segment_magic(head, n) ||
-	       (n == sizeof head && memcmp(head, EXPORT_MAGIC, sizeof head) == 0);
+	n = pread(fd, head, sizeof head, 0);
+	return n > 0 && (segment_magic(head, (size_t)n) ||
+	                    (n == sizeof head && memcmp(head, EXPORT_MAGIC, sizeof head) == 0));
 }
 
 int ctl_audit_verify(struct ctl *c)

@@ -33,7 +33,7 @@ enum ctl_exit {
 	EXIT_TAIL = 20,        /* the newest records are not sealed */
 	EXIT_NO_KEY = 21,      /* seals were not checked, for lack of a key */
 	EXIT_UNSEALED = 22,    /* there is no seal */
-	EXIT_LOST = 23,        /* records are missing */
+	EXIT_LOST = 23,        /* records are missing, or bodies beside them */
 	EXIT_EPOCH = 24,       /* an epoch is missing or not proved */
 	EXIT_SIGNATURE = 25,   /* a signature that does not hold, or of another key */
 	EXIT_ROLLED_BACK = 26, /* less than a checkpoint that was kept */

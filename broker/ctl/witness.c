@@ -78,7 +78,9 @@ static int open_state(const struct ctl *c, bool create, struct witness_state *s)
 	return ctl_fail(r == -ENOENT                  ? EXIT_NOT_FOUND
 	                : r == -EACCES || r == -EPERM ? EXIT_DENIED
 	                                              : EXIT_FAILED,
-	    "%s", err_text(&e));
+	    "%s%s", err_text(&e),
+	    r == -ENOENT ? ": there is no witness (postern witness key --name NAME makes one)"
+	                 : "");
 }
 
 static int load_key(const struct witness_state *s, const char *name, struct witness_key *k)

@@ -206,6 +206,8 @@ def what_is_no_file_in_an_archive_holds_nobody_up():
     os.mkfifo(path("pipes/demo-1-20.plog.zst"))
     r = run([PROGRAM, "audit", "archive", "--archive", path("pipes")], timeout=20)
     assert r.code == UNREADABLE and b"not a file" in r.err, r
+    r = run([PROGRAM, "audit", "show", "--archive", path("pipes")], timeout=20)
+    assert r.code == UNREADABLE and b"not a file" in r.err, r
 
 
 if __name__ == "__main__":

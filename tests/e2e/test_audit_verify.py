@@ -123,6 +123,33 @@ def a_checkpoint_that_was_kept_is_asked_for(p):
     p.keys_demo = vkeys(p, "demo")
 
 
+@rule
+def files_of_another_kind_are_named(p):
+    other, empty, pipe = (os.path.join(p.work, n) for n in ("other", "empty", "pipe"))
+    with open(other, "w") as f:
+        f.write("some text\nand more\nand more\n")
+    open(empty, "w").close()
+    os.mkfifo(pipe)
+    bundle = ["--log", "demo", "--keys", p.keys_file]
+    for args, code, word in (
+            (("verify", "--keys", other), 2, f"{other}: there is no key in it"),
+            (("verify", "--keys", empty), 2, f"{empty}: there is no key in it"),
+            (("verify", *bundle, "--from-checkpoint", other), 2, f"{other}: it is no checkpoint"),
+            (("verify", *bundle, "--from-checkpoint", empty), 2, f"{empty}: it is empty"),
+            (("verify", "--file", other), 9, f"{other}: it is no log"),
+            (("show", "--file", other), 9, f"{other}: it is no log"),
+            (("verify", "--file", pipe), 9, f"{pipe}: not a file"),
+            (("show", "--file", pipe), 9, f"{pipe}: not a file"),
+            (("show", "--file", p.work), 9, f"{p.work}: not a file"),
+            (("show", "--file", other + "x"), 8, f"{other}x: No such file")):
+        r = p.postern("audit", *args)
+        assert r.code == code and word in r.error and r.error.count("\n") == 1 and not r.out, (args, r)
+    host = os.path.join(p.work, "host.kept")
+    assert p.postern("audit", "verify", "--log", "host", "--keys", p.keys_file, "--keep", host).code in (GOOD, TAIL)
+    r = p.postern("audit", "verify", *bundle, "--from-checkpoint", host)
+    assert r.code == 25 and host in r.error and "of another log" in r.error, r
+
+
 # ---- with the store stopped; from here on nothing runs ----
 
 def attacked(p, change, *args, log="demo", **kw):

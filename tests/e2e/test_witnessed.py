@@ -100,6 +100,12 @@ def verification_says_witnessed(p):
     r = p.postern("--json", "audit", "verify", "--keys", keys)
     assert r.code in (0, 20), r
     assert "witnessed" in r.text, r
+    assert "cosigned_by_unknown" not in r.text, r
+    stranger = os.path.join(p.work, "keys-of-logs")
+    with open(stranger, "w") as f:
+        f.write("\n".join([all_keys["first"]] + [x["key"] for x in all_keys["logs"]]) + "\n")
+    r = p.postern("audit", "verify", "--log", "demo", "--keys", stranger)
+    assert r.code in (0, 20) and f"cosigned by {p.witness.name}, whose key is not among yours" in r.text, r
     r = p.postern("audit", "verify", "--log", "demo", "--keys", keys, "--quorum", "2")
     assert r.code == 2 and "1 witness" in r.error, r
     r = p.postern("audit", "keys")

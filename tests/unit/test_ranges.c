@@ -31,7 +31,8 @@ struct log {
 };
 
 /* Record n of version v, n seconds after noon, or as `time` says. */
-static void append(struct log *l, const char *log, int v, const char *class, const char *time)
+static void append_all(
+    struct log *l, const char *log, int v, const char *class, const char *time, const char *members)
 {
 	char prev[DIGEST_HEX_LEN + 1] = {0}, own[64];
 	uint8_t h[DIGEST_LEN] = {0};
@@ -54,8 +55,18 @@ static void append(struct log *l, const char *log, int v, const char *class, con
 		    "{\"v\":2,\"log\":\"%s\",\"seq\":%zu,\"time\":\"%s\",\"boot\":\"b\",\"mono_"
 		    "ns\":"
 		    "1,\"class\":\"%s\",\"class_uid\":0,\"activity_id\":99,\"type_uid\":99,"
-		    "\"tenant\":\"\",\"subject\":{},\"body\":{},\"prev\":\"%s\"}",
-		    log, n, time ? time : own, class, prev);
+		    "\"tenant\":\"\",\"subject\":{},\"body\":{%s},\"prev\":\"%s\"}",
+		    log, n, time ? time : own, class, members, prev);
+}
+
+static void append(struct log *l, const char *log, int v, const char *class, const char *time)
+{
+	append_all(l, log, v, class, time, "");
+}
+
+static void append_body(struct log *l, const char *log, const char *members)
+{
+	append_all(l, log, 2, "x", NULL, members);
 }
 
 static void fill(struct log *l, const char *log, int v, size_t n)
@@ -101,6 +112,44 @@ static void a_chain_without_seals_is_unsealed(void **state)
 	assert_int_equal(v.ranges[0].state, RANGE_CHAINED);
 	assert_int_equal(v.ranges[0].to, RECORDS);
 	assert_int_equal(v.sealed, 0);
+}
+
+/* A record in the middle and the last one name a body: one comes, the other does not. */
+static void a_body_that_does_not_come_is_missing(void **state)
+{
+	static const char body[] = "{\"command\":\"long\"}";
+	char members[DIGEST_HEX_LEN + 64], hex[DIGEST_HEX_LEN + 1];
+	uint8_t digest[DIGEST_LEN];
+	struct log l = {0};
+
+	(void)state;
+	digest_sha256(body, strlen(body), digest);
+	hex_encode(hex, digest, sizeof digest);
+	(void)snprintf(members, sizeof members, "\"body_digest\":\"%s\",\"body_bytes\":%zu", hex,
+	    strlen(body));
+	fill(&l, "demo", 2, 4);
+	append_body(&l, "demo", members);
+	fill(&l, "demo", 2, 6);
+	append_body(&l, "demo", members);
+	for (unsigned came = 0; came < 4; came++) {
+		cleanup_ranges struct ranges *r = begin("demo");
+		struct ranges_result v;
+		size_t missing = 2 - (came & 1) - (came >> 1);
+
+		for (size_t i = 1; i <= l.n; i++) {
+			put(r, &l, i);
+			if ((i == 5 && (came & 1)) || (i == 7 && (came & 2)))
+				assert_int_equal(ranges_body(r, i, body, strlen(body)), 0);
+		}
+		ranges_end(r, l.n, true);
+		ranges_result(r, &v);
+		assert_int_equal(v.bodies_missing, missing);
+		assert_int_equal(v.verdict, missing ? VERDICT_MISSING : VERDICT_UNSEALED);
+		if (missing) {
+			assert_int_equal(v.findings[0].from, came & 1 ? 7 : 5);
+			assert_int_equal(v.findings[0].to, came & 2 ? 5 : 7);
+		}
+	}
 }
 
 static void reads_version_1_before_version_2(void **state)
@@ -263,6 +312,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_chain_without_seals_is_unsealed),
+	    cmocka_unit_test(a_body_that_does_not_come_is_missing),
 	    cmocka_unit_test(reads_version_1_before_version_2),
 	    cmocka_unit_test(version_1_is_the_hosts_and_comes_first),
 	    cmocka_unit_test(time_goes_back_only_where_an_operator_said_so),
