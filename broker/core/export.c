@@ -82,8 +82,11 @@ struct export_log *export_log_find(struct exporter *x, const char *name)
 {
 	struct export_log *l = known(x, name);
 
-	if (!l && logs_list(x->core->store, on_log, x) >= 0)
+	/* logs come with commits: a name that is none costs one look for each of them */
+	if (!l && x->listed != x->commits + 1 && logs_list(x->core->store, on_log, x) >= 0) {
+		x->listed = x->commits + 1;
 		l = known(x, name);
+	}
 	if (l)
 		look(x, l);
 	return l;

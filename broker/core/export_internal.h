@@ -75,6 +75,7 @@ struct exporter {
 	struct loop_source *grown; /* timer */
 	bool grown_armed;
 	uint64_t commits; /* so far */
+	uint64_t listed;  /* commits + 1 when the logs were listed last; 0: never */
 	int64_t grown_ns;
 	struct loop_source *lag; /* timer; NULL without witnesses */
 	int64_t since_boot_ns;   /* of the configuration */
