@@ -47,6 +47,7 @@ struct channel {
 	int64_t started_ns;
 	bool pty_asked; /* decided: the command; next the terminal */
 	bool deciding;  /* inside the decider, for one that answers at once */
+	char rule[128]; /* that allowed it */
 };
 
 struct conn {

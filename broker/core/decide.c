@@ -49,10 +49,11 @@ static void grant_decide(
 		refuse(&d, g, q->action);
 	} else if (!(g->actions & bit)) {
 		refuse(&d, g, q->action);
-	} else if (bit == GRANT_CREDENTIAL && q->object && !lists(g->credentials, q->object)) {
+	} else if (bit == GRANT_CREDENTIAL && q->object) {
 		(void)snprintf(d.rule, sizeof d.rule, "tenants/%s.yaml roles.%s.credentials",
 		    g->tenant, g->role);
-		refuse(&d, g, q->object);
+		if (!lists(g->credentials, q->object))
+			refuse(&d, g, q->object);
 	}
 	done(&d, arg);
 }
@@ -60,6 +61,20 @@ static void grant_decide(
 static void grant_free(struct decider *self)
 {
 	free(self);
+}
+
+void decide_note(json_t *body, bool allowed, const char *rule, const struct grant *g)
+{
+	char policy[DIGEST_HEX_LEN + 1];
+
+	if (!body)
+		return;
+	hex_encode(policy, g->policy_digest, DIGEST_LEN);
+	(void)json_object_set_new(body, "decision", json_string(allowed ? "allow" : "deny"));
+	if (rule)
+		(void)json_object_set_new(body, "rule", json_string(rule));
+	(void)json_object_set_new(body, "revision", json_integer(g->revision));
+	(void)json_object_set_new(body, "policy", json_string(policy));
 }
 
 struct decider *decide_grant_new(void)

@@ -9,6 +9,7 @@
 #define POSTERN_CORE_DECIDE_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 struct grant;
 
@@ -34,6 +35,10 @@ struct decider {
 	    struct decider *self, const struct decide_request *q, decide_fn done, void *arg);
 	void (*free)(struct decider *self);
 };
+
+/* What was decided, by which rule (NULL: none did, the act could not be), under which revision of
+ * the grant and which policy: into the body of a record, which may be NULL. */
+void decide_note(json_t *body, bool allowed, const char *rule, const struct grant *g);
 
 /* The first back end: what the grant's actions, credentials and lists say. */
 struct decider *decide_grant_new(void);

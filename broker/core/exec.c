@@ -19,6 +19,7 @@
 #include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/msg.h"
+#include "lib/str.h"
 #include "lib/util.h"
 
 #define ROOMY_CHANNELS 64 /* in the whole core: these get large pipes */
@@ -203,6 +204,7 @@ static int note_exec(struct channel *ch)
 		return -ENOMEM;
 	}
 	(void)json_object_set(body, "env", ch->command.env_names);
+	decide_note(body, true, ch->rule, &ch->conn->grant);
 	if (ch->conn->grant.force_command)
 		(void)json_object_set_new(body, "forced", exec_text(ch->conn->grant.force_command));
 	r = note_then(ch->conn->core, "channel.exec", ch->conn->grant.tenant,
@@ -265,8 +267,10 @@ static void on_decision(const struct decision *d, void *arg)
 		exec_deny(ch, "the session is ending", NULL);
 	else if (ch->command.pty && !ch->pty_asked)
 		ask_decider(ch, "pty");
-	else
+	else {
+		(void)str_copy(ch->rule, sizeof ch->rule, d->rule);
 		record(ch);
+	}
 }
 
 static void ask_decider(struct channel *ch, const char *action)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "broker/core/conn.h"
+#include "broker/core/decide.h"
 #include "broker/core/peer.h"
 #include "lib/digest.h"
 #include "lib/msg.h"
@@ -79,8 +80,7 @@ void exec_deny(struct channel *ch, const char *reason, const char *rule)
 
 	if (body) {
 		(void)json_object_set_new(body, "reason", json_string(reason));
-		if (rule)
-			(void)json_object_set_new(body, "rule", json_string(rule));
+		decide_note(body, false, rule, &ch->conn->grant);
 	}
 	if (d) {
 		d->core = c;

@@ -116,8 +116,7 @@ static void deny(struct lease_entry *l, const char *reason, const char *rule)
 
 	if (o) {
 		(void)json_object_set_new(o, "reason", json_string(reason));
-		if (rule)
-			(void)json_object_set_new(o, "rule", json_string(rule));
+		decide_note(o, false, rule, &l->session->grant);
 	}
 	(void)note(
 	    l->core, "lease.denied", l->session->grant.tenant, session_subject(l->session), o);
@@ -203,7 +202,8 @@ static void on_decision(const struct decision *d, void *arg)
 	struct lease_entry *l = unpark(arg);
 	int64_t left_s;
 	struct parked *p;
-	int r;
+	json_t *granted;
+	int r = -ENOMEM;
 
 	if (!l)
 		return;
@@ -219,9 +219,13 @@ static void on_decision(const struct decision *d, void *arg)
 		return;
 	}
 	p = park(l);
-	r = p ? note_then(l->core, "lease.granted", l->session->grant.tenant,
-	            session_subject(l->session), body(l), on_recorded, p)
-	      : -ENOMEM;
+	granted = body(l);
+	decide_note(granted, true, d->rule, &l->session->grant);
+	if (p && granted)
+		r = note_then(l->core, "lease.granted", l->session->grant.tenant,
+		    session_subject(l->session), granted, on_recorded, p);
+	else
+		json_decref(granted);
 	if (r < 0) {
 		free(p);
 		answer_denied(l->session, l->peer, l->question, note_why(r));

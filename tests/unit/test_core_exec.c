@@ -115,6 +115,9 @@ static void the_first_channel_makes_the_session(void **state)
 	assert_int_equal(record_memory_count(r->log, "session.start"), 1);
 	assert_int_equal(record_memory_count(r->log, "channel.exec"), 1);
 	assert_string_equal(record_memory_text(r->log, "channel.exec", "command"), "echo hello");
+	assert_string_equal(record_memory_text(r->log, "channel.exec", "decision"), "allow");
+	assert_non_null(strstr(record_memory_text(r->log, "channel.exec", "rule"), ".allow"));
+	assert_int_equal(strlen(record_memory_text(r->log, "channel.exec", "policy")), 64);
 	(void)close(init);
 	rig_end_free(w);
 }
@@ -246,6 +249,7 @@ static void what_the_role_may_not_is_denied_and_recorded(void **state)
 	rig_expect(w, "auth.verdict", NULL);
 	rig_exec(w, 1, NULL, false);
 	rig_denied(w, 1, "shell is not allowed");
+	assert_string_equal(record_memory_text(r->log, "channel.denied", "decision"), "deny");
 	assert_string_equal(record_memory_text(r->log, "channel.denied", "rule"),
 	    "tenants/demo.yaml roles.narrow.allow");
 	rig_exec(w, 1, "true", true);

@@ -104,6 +104,9 @@ static void lends_what_the_grant_lists(void **state)
 	assert_string_equal(msg_str(&m, "value"), "a.b.c");
 	assert_string_equal(msg_str(&m, "lease"), msg_str(&ask, "lease"));
 	assert_int_equal(record_memory_count(f->r->log, "lease.granted"), 1);
+	assert_string_equal(record_memory_text(f->r->log, "lease.granted", "decision"), "allow");
+	assert_non_null(
+	    strstr(record_memory_text(f->r->log, "lease.granted", "rule"), "credentials"));
 	/* the value is nobody's business */
 	{
 		char *text = json_dumps(record_memory_last(f->r->log, "lease.granted"), 0);
