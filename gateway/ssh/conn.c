@@ -278,10 +278,11 @@ static int timeout_ms(const struct conn *c, int64_t now_ns)
 	return ms < 0 ? 0 : ms > 3600000 ? 3600000 : (int)ms;
 }
 
-/* Something can go on without an event: output that a full block left behind. */
+/* Something can go on without an event. libssh takes packets also while it writes: what came then
+ * (an EOF, a window, a close) came after its channel's step, and nothing more need ever come. */
 static bool restless(const struct conn *c)
 {
-	if (chan_pending(c->core))
+	if (c->seen_packets != c->packets.in_packets || chan_pending(c->core))
 		return true;
 	for (size_t i = 0; i < c->nchannels; i++) {
 		const struct channel *ch = c->channels[i];
@@ -322,6 +323,7 @@ static void turn(struct conn *c)
 
 	if (p[0].revents)
 		packets(c);
+	c->seen_packets = c->packets.in_packets;
 	if (!c->auth.done)
 		auth_watch(c, now_ns);
 	if (p[1].revents & POLLOUT)

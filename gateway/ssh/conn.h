@@ -45,6 +45,7 @@ struct conn {
 	ssh_event event;
 	struct ssh_server_callbacks_struct server_cb;
 	struct ssh_counter_struct bytes, packets;
+	uint64_t seen_packets; /* that every step has seen */
 	struct chan *core;
 	char id[40], peer[72], local[72];
 
