@@ -11,6 +11,7 @@
 #include "filters.h"
 #include "lib/buf.h"
 #include "lib/chan.h"
+#include "lib/chan_loop.h"
 #include "lib/confine.h"
 #include "lib/err.h"
 #include "lib/log.h"
@@ -112,11 +113,6 @@ static int confine(const struct args *a)
 	return confine_seccomp(filter_signer, ARRAY_LEN(filter_signer));
 }
 
-static void watch(struct chan *c, struct loop_source *s)
-{
-	loop_fd_watch(s, LOOP_READ | (chan_wants_write(c) ? LOOP_WRITE : 0));
-}
-
 static void core_gone(struct process *p)
 {
 	loop_remove(p->core_src);
@@ -125,42 +121,32 @@ static void core_gone(struct process *p)
 	p->core = NULL;
 }
 
+static int answer(struct msg *m, void *arg)
+{
+	struct process *p = arg;
+	const char *type;
+	json_t *body;
+	int r = signer_handle(p->signer, m, &type, &body);
+
+	if (r == 0)
+		r = chan_send(p->core, type, m->id, body, NULL, 0);
+	if (r < 0)
+		log_warn("cannot answer the core: %s", strerror(-r));
+	return r;
+}
+
 static void on_core(struct loop *l, int fd, unsigned what, void *arg)
 {
 	struct process *p = arg;
+	struct err e = ERR_INIT;
+	int r = chan_serve(p->core, p->core_src, what, answer, p, &e);
 
 	(void)l;
 	(void)fd;
-	if ((what & LOOP_WRITE) != 0 && chan_flush(p->core) < 0) {
+	if (r < 0)
+		log_warn("the core broke a rule: %s", err_text(&e));
+	if (r != 1)
 		core_gone(p);
-		return;
-	}
-	for (;;) {
-		struct err e = ERR_INIT;
-		struct msg m = MSG_INIT;
-		const char *type;
-		json_t *body;
-		int r = chan_recv(p->core, &m, &e);
-
-		if (r == -EAGAIN)
-			break;
-		if (r <= 0) {
-			if (r < 0)
-				log_warn("the core broke a rule: %s", err_text(&e));
-			core_gone(p);
-			return;
-		}
-		r = signer_handle(p->signer, &m, &type, &body);
-		if (r == 0)
-			r = chan_send(p->core, type, m.id, body, NULL, 0);
-		msg_done(&m);
-		if (r < 0) {
-			log_warn("cannot answer the core: %s", strerror(-r));
-			core_gone(p);
-			return;
-		}
-	}
-	watch(p->core, p->core_src);
 }
 
 static int take_core(struct process *p, struct msg *m)
@@ -174,39 +160,26 @@ static int take_core(struct process *p, struct msg *m)
 	return p->core_src ? 0 : -errno;
 }
 
+static int obey(struct msg *m, void *arg)
+{
+	int r;
+
+	if (msg_is(m, "core.link") && (r = take_core(arg, m)) < 0) {
+		log_error("cannot take the core's link: %s", strerror(-r));
+		return r;
+	}
+	return msg_is(m, "shutdown");
+}
+
+/* Nobody outlives the supervisor. */
 static void on_supervisor(struct loop *l, int fd, unsigned what, void *arg)
 {
 	struct process *p = arg;
+	struct err e = ERR_INIT;
 
 	(void)fd;
-	if ((what & LOOP_WRITE) != 0 && chan_flush(p->supervisor) < 0) {
+	if (chan_serve(p->supervisor, p->supervisor_src, what, obey, p, &e) != 1)
 		loop_stop(l);
-		return;
-	}
-	for (;;) {
-		struct err e = ERR_INIT;
-		struct msg m = MSG_INIT;
-		bool stop;
-		int r = chan_recv(p->supervisor, &m, &e);
-
-		if (r == -EAGAIN)
-			break;
-		if (r <= 0) { /* nobody outlives the supervisor */
-			loop_stop(l);
-			return;
-		}
-		stop = msg_is(&m, "shutdown");
-		if (msg_is(&m, "core.link") && (r = take_core(p, &m)) < 0) {
-			log_error("cannot take the core's link: %s", strerror(-r));
-			stop = true;
-		}
-		msg_done(&m);
-		if (stop) {
-			loop_stop(l);
-			return;
-		}
-	}
-	watch(p->supervisor, p->supervisor_src);
 }
 
 static int run(const struct args *a)

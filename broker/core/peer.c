@@ -7,6 +7,7 @@
 
 #include "broker/core/core.h"
 #include "lib/chan.h"
+#include "lib/chan_loop.h"
 #include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/log.h"
@@ -101,7 +102,7 @@ static void update(struct peer *p)
 		loop_defer_arm(p->core->reap);
 		return;
 	}
-	loop_fd_watch(p->source, LOOP_READ | (chan_wants_write(p->chan) ? LOOP_WRITE : 0));
+	chan_watch(p->chan, p->source);
 }
 
 int peer_send_fds(

@@ -15,6 +15,7 @@
 #include "broker/export/http.h"
 #include "filters.h"
 #include "lib/chan.h"
+#include "lib/chan_loop.h"
 #include "lib/confine.h"
 #include "lib/err.h"
 #include "lib/log.h"
@@ -135,42 +136,29 @@ static void reload(struct process *p)
 		log_error("the configuration is not taken, the old one stays: %s", err_text(&e));
 }
 
+static int obey(struct msg *m, void *arg)
+{
+	struct process *p = arg;
+	int r;
+
+	if (msg_is(m, "reload"))
+		reload(p);
+	if (msg_is(m, "core.link") && (r = exporter_link(&p->x, msg_take_fd(m, 0))) < 0) {
+		log_error("cannot take the core's link: %s", strerror(-r));
+		return r;
+	}
+	return msg_is(m, "shutdown");
+}
+
+/* Nobody outlives the supervisor. */
 static void on_supervisor(struct loop *l, int fd, unsigned what, void *arg)
 {
 	struct process *p = arg;
+	struct err e = ERR_INIT;
 
 	(void)fd;
-	if ((what & LOOP_WRITE) != 0 && chan_flush(p->supervisor) < 0) {
+	if (chan_serve(p->supervisor, p->supervisor_src, what, obey, p, &e) != 1)
 		loop_stop(l);
-		return;
-	}
-	for (;;) {
-		struct err e = ERR_INIT;
-		struct msg m = MSG_INIT;
-		bool stop;
-		int r = chan_recv(p->supervisor, &m, &e);
-
-		if (r == -EAGAIN)
-			break;
-		if (r <= 0) { /* nobody outlives the supervisor */
-			loop_stop(l);
-			return;
-		}
-		stop = msg_is(&m, "shutdown");
-		if (msg_is(&m, "reload"))
-			reload(p);
-		if (msg_is(&m, "core.link") && (r = exporter_link(&p->x, msg_take_fd(&m, 0))) < 0) {
-			log_error("cannot take the core's link: %s", strerror(-r));
-			stop = true;
-		}
-		msg_done(&m);
-		if (stop) {
-			loop_stop(l);
-			return;
-		}
-	}
-	loop_fd_watch(
-	    p->supervisor_src, LOOP_READ | (chan_wants_write(p->supervisor) ? LOOP_WRITE : 0));
 }
 
 /* A configuration that it cannot use at the start leaves it idle: the log must go on without it,

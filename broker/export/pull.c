@@ -6,6 +6,7 @@
 
 #include "broker/export/pull_internal.h"
 #include "lib/chan.h"
+#include "lib/chan_loop.h"
 #include "lib/err.h"
 #include "lib/log.h"
 #include "lib/loop.h"
@@ -95,7 +96,7 @@ static void gone(struct pull *p)
 static void watch(struct pull *p)
 {
 	if (p->core)
-		loop_fd_watch(p->src, LOOP_READ | (chan_wants_write(p->core) ? LOOP_WRITE : 0));
+		chan_watch(p->core, p->src);
 }
 
 static void answered(struct pull *p, const struct msg *m)

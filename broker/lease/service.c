@@ -9,6 +9,7 @@
 #include "broker/lease/request.h"
 #include "lib/buf.h"
 #include "lib/chan.h"
+#include "lib/chan_loop.h"
 #include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/fdio.h"
@@ -132,7 +133,7 @@ static void client_line(struct client *c, const void *line, size_t len)
 		return;
 	}
 	c->question = id;
-	loop_fd_watch(s->core_src, LOOP_READ | (chan_wants_write(s->core) ? LOOP_WRITE : 0));
+	chan_watch(s->core, s->core_src);
 }
 
 /* Whole lines, one after the other, until one has to wait for the core. False if the client is
@@ -233,8 +234,10 @@ static void on_listen(struct loop *l, int fd, unsigned what, void *arg)
 }
 
 /* The answer to whoever asked; one that has left meanwhile does not get it. */
-static void answer(struct service *s, const struct msg *m)
+static int answer(struct msg *m, void *arg)
 {
+	struct service *s = arg;
+
 	for (size_t i = 0; i < SERVICE_CLIENTS; i++) {
 		struct client *c = &s->client[i];
 
@@ -245,33 +248,22 @@ static void answer(struct service *s, const struct msg *m)
 		lease_answer(&c->out, m);
 		if (client_lines(c))
 			client_watch(c);
-		return;
+		break;
 	}
+	return 0;
 }
 
 static void on_core(struct loop *l, int fd, unsigned what, void *arg)
 {
 	struct service *s = arg;
 	struct err e = ERR_INIT;
-	struct msg m = MSG_INIT;
-	int r;
+	int r = chan_serve(s->core, s->core_src, what, answer, s, &e);
 
 	(void)fd;
-	if ((what & LOOP_WRITE) && chan_flush(s->core) < 0) {
+	if (r < 0)
+		log_warn("the core broke a rule: %s", err_text(&e));
+	if (r != 1)
 		loop_stop(l);
-		return;
-	}
-	while ((r = chan_recv(s->core, &m, &e)) == 1) {
-		answer(s, &m);
-		msg_done(&m);
-	}
-	if (r != -EAGAIN) {
-		if (r < 0)
-			log_warn("the core broke a rule: %s", err_text(&e));
-		loop_stop(l);
-		return;
-	}
-	loop_fd_watch(s->core_src, LOOP_READ | (chan_wants_write(s->core) ? LOOP_WRITE : 0));
 }
 
 static void on_lonely(struct loop *l, void *arg)

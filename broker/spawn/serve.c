@@ -7,6 +7,7 @@
 
 #include "broker/spawn/serve_internal.h"
 #include "lib/chan.h"
+#include "lib/chan_loop.h"
 #include "lib/err.h"
 #include "lib/log.h"
 #include "lib/loop.h"
@@ -32,7 +33,7 @@ static void watch(struct link *l)
 	if (chan_fd(l->chan) < 0)
 		link_close(l);
 	else
-		loop_fd_watch(l->source, LOOP_READ | (chan_wants_write(l->chan) ? LOOP_WRITE : 0));
+		chan_watch(l->chan, l->source);
 }
 
 /* Takes over body. */

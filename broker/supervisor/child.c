@@ -11,6 +11,7 @@
 #include "broker/supervisor/supervisor.h"
 #include "creds/key.h"
 #include "lib/chan.h"
+#include "lib/chan_loop.h"
 #include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/fdio.h"
@@ -97,7 +98,7 @@ static void expel(struct child *c, const char *why)
 static void watch(struct child *c)
 {
 	if (c->source)
-		loop_fd_watch(c->source, LOOP_READ | (chan_wants_write(c->link) ? LOOP_WRITE : 0));
+		chan_watch(c->link, c->source);
 }
 
 void child_send(struct child *c, const char *type, uint64_t id, json_t *body, int fd)

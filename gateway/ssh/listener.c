@@ -8,6 +8,7 @@
 #include "gateway/ssh/args.h"
 #include "gateway/ssh/listener_internal.h"
 #include "lib/chan.h"
+#include "lib/chan_loop.h"
 #include "lib/confine.h"
 #include "lib/err.h"
 #include "lib/log.h"
@@ -27,7 +28,7 @@ static void stop(struct listener *l, int status)
 void listener_watch(struct loop_source *s, const struct chan *c)
 {
 	if (s && c && chan_fd(c) >= 0)
-		loop_fd_watch(s, LOOP_READ | (chan_wants_write(c) ? LOOP_WRITE : 0));
+		chan_watch(c, s);
 }
 
 /* ---- workers ---- */
