@@ -196,9 +196,9 @@ void template_plan(const struct template *t, const char *tenant, const char *rol
 {
 	struct plan p = {
 	    .root = t->root,
-	    .memory_bytes = t->memory_bytes,
-	    .pids = t->pids,
-	    .cpu_percent = t->cpu_percent,
+	    .limits = {.memory_bytes = t->memory_bytes,
+	        .pids = t->pids,
+	        .cpu_percent = t->cpu_percent},
 	    .disk_bytes = t->disk_bytes,
 	    .disk_inodes = t->disk_inodes,
 	    .open_files = t->open_files,

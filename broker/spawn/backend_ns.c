@@ -93,10 +93,9 @@ static json_t *limits_of(const struct plan *p)
 	const struct {
 		const char *name;
 		uint64_t value;
-	} all[] = {{"memory_bytes", p->memory_bytes}, {"pids", p->pids},
-	    {"cpu_percent", p->cpu_percent}, {"disk_bytes", p->disk_bytes},
-	    {"disk_inodes", p->disk_inodes}, {"open_files", p->open_files}};
-	json_t *o = json_object();
+	} all[] = {{"disk_bytes", p->disk_bytes}, {"disk_inodes", p->disk_inodes},
+	    {"open_files", p->open_files}};
+	json_t *o = plan_limits_json(&p->limits);
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		if (all[i].value)
@@ -147,7 +146,8 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	         skeleton, p, s->spare.userns, idmap_base(b->ids, s->spare.block), &root, e)) < 0)
 		return r;
 
-	struct enter n = {.host = &b->host,
+	struct enter n = {.plan = p,
+	    .host = &b->host,
 	    .skeleton = skeleton,
 	    .rootfs = &root,
 	    .cgroup = &s->cgroup,

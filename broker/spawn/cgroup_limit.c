@@ -58,9 +58,9 @@ int cgroup_limit(struct cgroups *c, const struct cgroup *g, const struct plan *p
 {
 	static int (*const sets[])(struct cgroups *, const struct cgroup *, uint64_t) = {
 	    [CGROUP_MEMORY] = set_memory, [CGROUP_PIDS] = set_pids, [CGROUP_CPU] = set_cpu};
-	const uint64_t wanted[] = {[CGROUP_MEMORY] = p->memory_bytes,
-	    [CGROUP_PIDS] = p->pids,
-	    [CGROUP_CPU] = p->cpu_percent};
+	const uint64_t wanted[] = {[CGROUP_MEMORY] = p->limits.memory_bytes,
+	    [CGROUP_PIDS] = p->limits.pids,
+	    [CGROUP_CPU] = p->limits.cpu_percent};
 	int r;
 
 	for (enum cgroup_controller k = 0; k < CGROUP_CONTROLLERS; k++) {

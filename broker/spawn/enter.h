@@ -20,10 +20,12 @@ struct cgroup;
 struct err;
 struct host;
 struct netns;
+struct plan;
 struct rootfs;
 struct skeleton;
 
 struct enter {
+	const struct plan *plan;
 	const struct host *host;
 	const struct skeleton *skeleton;
 	const struct rootfs *rootfs;

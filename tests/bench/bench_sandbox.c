@@ -190,9 +190,9 @@ int main(int argc, char **argv)
 	if (rig_new(&rig, NULL, 0, &e) < 0)
 		fatal(err_text(&e));
 	rig_plan(&plan);
-	plan.memory_bytes = UINT64_C(1) << 30;
-	plan.pids = 256;
-	plan.cpu_percent = 200;
+	plan.limits.memory_bytes = UINT64_C(1) << 30;
+	plan.limits.pids = 256;
+	plan.limits.cpu_percent = 200;
 	plan.disk_bytes = UINT64_C(256) << 20;
 	plan.disk_inodes = 65536;
 	plan.open_files = 1024;

@@ -185,7 +185,7 @@ static void nothing_is_left_after_fifty(void **state)
 
 	(void)state;
 	rig_plan(&p);
-	p.memory_bytes = 256 << 20;
+	p.limits.memory_bytes = 256 << 20;
 	p.disk_bytes = 16 << 20;
 	p.credentials = true;
 	while (rig.b->ops->idle(rig.b) > 0)

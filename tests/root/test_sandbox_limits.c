@@ -54,7 +54,7 @@ static void memory_beyond_the_limit_is_killed(void **state)
 
 	(void)state;
 	rig_plan(&p);
-	p.memory_bytes = 64 * MIB;
+	p.limits.memory_bytes = 64 * MIB;
 	start(&x, &p);
 	assert_int_equal(box_run(&x, 1, argv, NULL, 0, 20000, &ran), 0);
 	assert_int_equal(ran.signal, SIGKILL);
@@ -74,7 +74,7 @@ static void files_count_as_memory(void **state)
 
 	(void)state;
 	rig_plan(&p);
-	p.memory_bytes = 32 * MIB;
+	p.limits.memory_bytes = 32 * MIB;
 	p.disk_bytes = 256 * MIB;
 	start(&x, &p);
 	/* whoever writes is killed, and whoever comes next, as files stay */
@@ -93,7 +93,7 @@ static void a_fork_bomb_stops_at_the_limit(void **state)
 
 	(void)state;
 	rig_plan(&p);
-	p.pids = 24;
+	p.limits.pids = 24;
 	start(&x, &p);
 	sh(&x, "/usr/bin/python3 -c '\n"
 	       "import os, signal\n"
@@ -120,7 +120,7 @@ static void processor_time_is_rationed(void **state)
 
 	(void)state;
 	rig_plan(&p);
-	p.cpu_percent = 20;
+	p.limits.cpu_percent = 20;
 	start(&x, &p);
 	sh(&x, "timeout 2 sh -c 'while :; do :; done'");
 	assert_true(box_end(&x, &u));
@@ -187,9 +187,9 @@ static void what_is_enforced_is_told(void **state)
 
 	(void)state;
 	rig_plan(&p);
-	p.memory_bytes = 64 * MIB;
-	p.pids = 32;
-	p.cpu_percent = 50;
+	p.limits.memory_bytes = 64 * MIB;
+	p.limits.pids = 32;
+	p.limits.cpu_percent = 50;
 	start(&x, &p);
 	json_t *l = json_object_get(x.enforced, "limits");
 	assert_int_equal(json_integer_value(json_object_get(l, "memory_bytes")), 64 * MIB);
@@ -254,7 +254,7 @@ static void a_limit_that_cannot_be_set_fails_the_start(void **state)
 
 	(void)state;
 	rig_plan(&p);
-	p.cpu_percent = UINT64_C(1) << 62; /* no quota that a kernel would take */
+	p.limits.cpu_percent = UINT64_C(1) << 62; /* no quota that a kernel would take */
 	assert_true(box_start(&rig, &x, &p, &f, &e) < 0);
 	assert_string_equal(f.step, "cgroup");
 	assert_non_null(strstr(err_text(&e), "cpu"));

@@ -133,7 +133,7 @@ static pid_t start(struct spawn *s, struct box *x)
 
 	rig_plan(&p);
 	p.credentials = true;
-	p.memory_bytes = 256 << 20;
+	p.limits.memory_bytes = 256 << 20;
 	*x = (struct box){0};
 	assert_int_equal(fd_seqpacket_pair(pair), 0);
 	(void)shutdown(pair[0], SHUT_RD);

@@ -25,9 +25,9 @@ static void the_default_is_the_host_with_limits(void **state)
 	template_plan(t, "demo", "agent", true, &p);
 	assert_int_equal(p.root, PLAN_ROOT_HOST);
 	assert_string_equal(p.root_path, "");
-	assert_int_equal(p.memory_bytes, 512 << 20);
-	assert_int_equal(p.pids, 128);
-	assert_int_equal(p.cpu_percent, 100);
+	assert_int_equal(p.limits.memory_bytes, 512 << 20);
+	assert_int_equal(p.limits.pids, 128);
+	assert_int_equal(p.limits.cpu_percent, 100);
 	assert_int_equal(p.disk_bytes, 256 << 20);
 	assert_int_equal(p.disk_inodes, 65536);
 	assert_int_equal(p.open_files, 1024);
