@@ -12,15 +12,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "broker/spawn/backend.h"
-#include "broker/spawn/cgroup.h"
+#include "broker/spawn/backend_ns_internal.h"
 #include "broker/spawn/enter.h"
-#include "broker/spawn/host.h"
 #include "broker/spawn/idmap.h"
 #include "broker/spawn/rootfs.h"
 #include "broker/spawn/skeleton.h"
 #include "broker/spawn/skeleton_etc.h"
-#include "broker/spawn/spare.h"
 #include "filters.h"
 #include "lib/confine.h"
 #include "lib/digest.h"
@@ -28,89 +25,14 @@
 #include "lib/landlock_abi.h"
 #include "lib/util.h"
 
-static const char *const namespaces[] = {
-    "user", "mnt", "pid", "net", "uts", "ipc", "cgroup", "time"};
-
-struct ns_backend {
-	struct backend base;
-	struct host host;
-	struct idmap *ids;
-	struct cgroups *cgroups;
-	struct skeletons *skeletons;
-	struct spares spares;
-	int landlock;
-	char seccomp[DIGEST_HEX_LEN + 1];
-	char kernel[128];
-};
-
-struct sandbox {
-	struct ns_backend *b;
-	struct cgroup cgroup;
-	struct spare spare;
-	int pts, pidfd;
-	pid_t pid;
-	bool reaped; /* init has been waited for */
-};
-
 static struct ns_backend *ns_of(struct backend *b)
 {
 	return (struct ns_backend *)(void *)b;
 }
 
-/* ---- what this host can do ---- */
-
-static json_t *controllers(const struct ns_backend *b)
+static json_t *ns_probe(struct backend *b)
 {
-	json_t *a = json_array();
-
-	for (enum cgroup_controller k = 0; k < CGROUP_CONTROLLERS; k++)
-		if (cgroups_has(b->cgroups, k))
-			(void)json_array_append_new(a, json_string(cgroup_controller_name(k)));
-	return a;
-}
-
-static json_t *ns_probe(struct backend *base)
-{
-	struct ns_backend *b = ns_of(base);
-
-	return json_pack("{s:s,s:s,s:s,s:o,s:i,s:s,s:i,s:i}", "backend", b->base.ops->name,
-	    "kernel", b->kernel, "cgroup", cgroups_kind(b->cgroups), "controllers", controllers(b),
-	    "landlock", b->landlock, "seccomp", b->seccomp, "ids_in_use", (int)idmap_taken(b->ids),
-	    "spares", (int)b->spares.n);
-}
-
-static json_t *namespace_list(void)
-{
-	json_t *a = json_array();
-
-	for (size_t i = 0; i < ARRAY_LEN(namespaces); i++)
-		(void)json_array_append_new(a, json_string(namespaces[i]));
-	return a;
-}
-
-static json_t *limits_of(const struct plan *p)
-{
-	const struct {
-		const char *name;
-		uint64_t value;
-	} all[] = {{"disk_bytes", p->disk_bytes}, {"disk_inodes", p->disk_inodes},
-	    {"open_files", p->open_files}};
-	json_t *o = plan_limits_json(&p->limits);
-
-	for (size_t i = 0; i < ARRAY_LEN(all); i++)
-		if (all[i].value)
-			(void)json_object_set_new(
-			    o, all[i].name, json_integer((json_int_t)all[i].value));
-	return o;
-}
-
-static json_t *enforced(
-    const struct ns_backend *b, const struct plan *p, const struct sandbox *s, bool usr_mapped)
-{
-	return json_pack("{s:s,s:s,s:i,s:s,s:s,s:o,s:o,s:I,s:b}", "backend", b->base.ops->name,
-	    "kernel", b->kernel, "landlock", b->landlock, "seccomp", b->seccomp, "cgroup",
-	    cgroups_kind(b->cgroups), "limits", limits_of(p), "namespaces", namespace_list(),
-	    "idbase", (json_int_t)idmap_base(b->ids, s->spare.block), "usr_mapped", usr_mapped);
+	return ns_tell_host(ns_of(b));
 }
 
 /* ---- a sandbox ---- */
@@ -126,7 +48,7 @@ static int ns_prepare(
 }
 
 static int build(struct ns_backend *b, const char *session, const struct plan *p, int init_fd,
-    struct sandbox *s, bool *ret_mapped, struct backend_failure *f, struct err *e)
+    struct sandbox *s, struct backend_failure *f, struct err *e)
 {
 	const struct skeleton *skeleton;
 	struct rootfs root = ROOTFS_NONE;
@@ -160,7 +82,7 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 
 	r = enter(&n);
 	cgroup_joined(&s->cgroup);
-	*ret_mapped = root.usr_mapped;
+	s->usr_mapped = root.usr_mapped;
 	if (r < 0) {
 		rootfs_done(&root);
 		f->step = n.step;
@@ -198,7 +120,6 @@ static int ns_start(struct backend *base, const char *session, const struct plan
 {
 	struct ns_backend *b = ns_of(base);
 	struct sandbox *s = calloc(1, sizeof *s);
-	bool mapped = false;
 	json_t *told;
 	int r;
 
@@ -210,13 +131,13 @@ static int ns_start(struct backend *base, const char *session, const struct plan
 	    .spare = SPARE_NONE,
 	    .pts = -1,
 	    .pidfd = -1};
-	r = build(b, session, p, init_fd, s, &mapped, f, e);
+	r = build(b, session, p, init_fd, s, f, e);
 	if (r < 0) {
 		(void)release(s);
 		free(s);
 		return r;
 	}
-	told = enforced(b, p, s, mapped);
+	told = ns_tell_session(b, p, s);
 	if (!told) {
 		s->b->base.ops->kill(s);
 		(void)waitid(P_PIDFD, (id_t)s->pidfd, NULL, WEXITED);

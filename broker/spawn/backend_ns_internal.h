@@ -1,0 +1,50 @@
+/*
+ * What the files of the back end of namespaces share. Nobody else includes it.
+ *
+ *   backend_ns.c       building, ending, and the calls of backend.h
+ *   backend_ns_tell.c  what this host can enforce, and what holds for a session
+ */
+#ifndef POSTERN_SPAWN_BACKEND_NS_INTERNAL_H
+#define POSTERN_SPAWN_BACKEND_NS_INTERNAL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "broker/spawn/backend.h"
+#include "broker/spawn/cgroup.h"
+#include "broker/spawn/host.h"
+#include "broker/spawn/spare.h"
+#include "lib/digest.h"
+
+struct idmap;
+struct skeletons;
+
+struct ns_backend {
+	struct backend base;
+	struct host host;
+	struct idmap *ids;
+	struct cgroups *cgroups;
+	struct skeletons *skeletons;
+	struct spares spares;
+	int landlock;
+	char seccomp[DIGEST_HEX_LEN + 1];
+	char kernel[128];
+};
+
+struct sandbox {
+	struct ns_backend *b; /* first: a sandbox begins with its back end */
+	struct cgroup cgroup;
+	struct spare spare;
+	int pts, pidfd;
+	pid_t pid;
+	bool reaped;     /* init has been waited for */
+	bool usr_mapped; /* the host's /usr looks as if it belonged to the sandbox's root */
+};
+
+/* New objects; NULL without memory. What is told of a session is shown to operators and stands in
+ * the log (session.enforced): exactly what holds, nothing that was merely asked for. */
+json_t *ns_tell_host(const struct ns_backend *b);
+json_t *ns_tell_session(const struct ns_backend *b, const struct plan *p, const struct sandbox *s);
+
+#endif
