@@ -18,6 +18,7 @@
 
 #include "broker/spawn/backend.h"
 #include "broker/spawn/backend_ns.h"
+#include "broker/spawn/backend_tiers.h"
 #include "broker/spawn/host.h"
 #include "broker/spawn/idmap.h"
 #include "broker/spawn/serve.h"
@@ -140,7 +141,7 @@ static void drop_keyring(void)
 /* ---- what serve asks beside the back end ---- */
 
 struct beside {
-	struct backend *b;
+	struct backend *b; /* the namespaces' */
 	uint32_t lease_base, lease_next;
 };
 
@@ -188,6 +189,21 @@ static int lease_start(void *arg, int link, int listener, struct err *e)
 		return pid;
 	pidfd = fd_pidfd_open(pid);
 	return pidfd < 0 ? err_set(e, pidfd, "pidfd: %s", strerror(-pidfd)) : pidfd;
+}
+
+/* ---- tiers ---- */
+
+/* Takes ns over. NULL without memory. */
+static struct backend *tiers(struct backend *ns)
+{
+	struct backend *t = backend_tiers_new();
+
+	if (!t) {
+		ns->ops->free(ns);
+		return NULL;
+	}
+	backend_tiers_have(t, PLAN_TIER_NAMESPACES, ns);
+	return t;
 }
 
 /* ---- main ---- */
@@ -243,6 +259,10 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	beside.b = b;
+	if (!(b = tiers(b))) {
+		log_error("no memory");
+		return 1;
+	}
 	beside.lease_base = a.b.idbase + LEASE_FIRST;
 	const struct serve_config c = {.b = b,
 	    .supervisor = LINK_FD,
