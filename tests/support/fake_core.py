@@ -7,8 +7,8 @@ a status pipe (broker/init/proto.h). Every message travels as lib/msg.h says.
 import array, base64, fcntl, json, os, pty, selectors, shutil, signal, socket, struct, subprocess, sys
 import tempfile, termios, threading, time
 
-# a shell's background job has these ignored, and so would have the commands under test
-for sig in (signal.SIGINT, signal.SIGQUIT):
+# a shell's background job has the first two ignored, nohup's the third, and so would have the commands under test
+for sig in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     signal.signal(sig, signal.SIG_DFL)
 
 MSG_MAX = 128 * 1024
