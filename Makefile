@@ -56,7 +56,7 @@ LIB_SRC     := $(call sources,lib/*.c)
 CREDS_SRC   := $(call sources,creds/*.c)
 GATEWAY_SRC := $(call sources,gateway/ssh/*.c)
 PAM_SRC     := $(filter-out pam/pam_postern.c,$(call sources,pam/*.c))
-BROKER_SRC  := $(call sources,$(foreach d,supervisor core store audit spawn lease ctl export witness,broker/$(d)/*.c))
+BROKER_SRC  := $(call sources,$(foreach d,supervisor core store audit spawn lease ctl export witness workspace vm,broker/$(d)/*.c))
 BROKER_SRC  := $(filter-out broker/spawn/filter_gen.c,$(BROKER_SRC))
 INIT_SRC    := $(wildcard broker/init/*.c) lib/buf.c lib/reader.c
 CRED_SRC    := $(wildcard creds/tool/*.c)
@@ -71,7 +71,7 @@ $(A_LIB): $(call obj,$(LIB_SRC))
 $(A_CREDS): $(call obj,$(CREDS_SRC))
 $(A_GATEWAY): $(call obj,$(GATEWAY_SRC))
 $(A_PAM): $(call obj,$(PAM_SRC))
-$(A_BROKER): $(call obj,$(BROKER_SRC) broker/init/proto.c)
+$(A_BROKER): $(call obj,$(BROKER_SRC) broker/init/proto.c broker/init/mux.c)
 
 $(BUILD)/%.a:
 	$(call say,AR,$@)
@@ -90,6 +90,11 @@ $(BUILD)/tool/filter_gen: broker/spawn/filter_gen.c broker/spawn/filter_lists.h
 $(FILTERS): $(BUILD)/tool/filter_gen
 	$(call say,GEN,$@)
 	$(Q)mkdir -p $(@D) && $< > $@.tmp && mv $@.tmp $@
+# The agent's with a part left out at a time, for tests (lib/defence.h).
+$(BUILD)/gen/filters_weak.h: $(BUILD)/tool/filter_gen
+	$(call say,GEN,$@)
+	$(Q)mkdir -p $(@D) && $< weak > $@.tmp && mv $@.tmp $@
+$(call obj,tests/support/defence.c): $(BUILD)/gen/filters_weak.h
 # whoever includes filters.h
 FILTER_USERS := $(shell grep -ls '"filters.h"' $(wildcard lib/*.c creds/*.c gateway/ssh/*.c pam/*.c broker/*/*.c tests/*/*.c))
 $(call obj,$(FILTER_USERS)): $(FILTERS)
@@ -116,6 +121,8 @@ $(LIBEXEC)/postern-spawn: $(call obj,broker/spawn/main.c) $(A_BROKER) $(A_LIB)
 	$(call LINK,)
 $(LIBEXEC)/postern-lease: $(call obj,broker/lease/main.c) $(A_BROKER) $(A_LIB)
 	$(call LINK,)
+$(LIBEXEC)/postern-vm: $(call obj,broker/vm/main.c) $(A_BROKER) $(A_LIB)
+	$(call LINK,)
 $(LIBEXEC)/postern-signer: $(call obj,creds/signer_main.c) $(A_CREDS) $(A_LIB)
 	$(call LINK,)
 $(LIBEXEC)/postern-gateway: $(call obj,gateway/ssh/main.c) $(A_GATEWAY) $(A_LIB)
@@ -135,14 +142,14 @@ $(SECURITY)/pam_postern.so: $(call obj,pam/pam_postern.c) $(A_PAM) $(A_LIB)
 MUSL_FLAGS := -std=gnu17 -D_GNU_SOURCE -I. -Os -g0 -static -s -fno-asynchronous-unwind-tables \
 	-fstack-protector-strong -ffunction-sections -fdata-sections -Wall -Wextra -Wl,--gc-sections \
 	-Wl,-z,noexecstack -idirafter /usr/include -idirafter /usr/include/$(shell $(CC) -print-multiarch)
-$(LIBEXEC)/postern-init: $(INIT_SRC) $(wildcard broker/init/*.h) lib/buf.h lib/reader.h
+$(LIBEXEC)/postern-init: $(INIT_SRC) $(wildcard broker/init/*.h) lib/buf.h lib/reader.h $(FILTERS)
 	$(call say,MUSL,$@)
-	$(Q)mkdir -p $(@D) && $(MUSL_CC) $(MUSL_FLAGS) $(INIT_SRC) -o $@
+	$(Q)mkdir -p $(@D) && $(MUSL_CC) $(MUSL_FLAGS) -I$(BUILD)/gen $(INIT_SRC) -o $@
 $(LIBEXEC)/postern-cred: $(CRED_SRC)
 	$(call say,MUSL,$@)
 	$(Q)mkdir -p $(@D) && $(MUSL_CC) $(MUSL_FLAGS) $(CRED_SRC) -o $@
 
-PROGRAMS := $(BIN)/postern $(addprefix $(LIBEXEC)/postern-,supervisor core spawn lease signer export gateway run init cred witness) \
+PROGRAMS := $(BIN)/postern $(addprefix $(LIBEXEC)/postern-,supervisor core spawn lease signer export gateway run init cred witness vm) \
 	$(SECURITY)/pam_postern.so
 
 .PHONY: all
@@ -154,9 +161,20 @@ all: $(PROGRAMS)
 
 TEST_C    = $(wildcard tests/$(1)/test_*.c)
 test_bins = $(patsubst tests/%.c,$(BUILD)/tests/%,$(call TEST_C,$(1)))
-SUPPORT_SRC := $(wildcard tests/support/*.c)
+SUPPORT_SRC := $(filter-out tests/support/defence_init.c,$(wildcard tests/support/*.c))
 A_SUPPORT := $(BUILD)/support.a
 $(A_SUPPORT): $(call obj,$(SUPPORT_SRC))
+
+# Spawn and init with switches for their defences (lib/defence.h), which one test links and starts.
+WEAK_OBJ := $(patsubst %.c,$(BUILD)/weak/%.o,$(filter broker/spawn/%,$(BROKER_SRC)))
+$(BUILD)/weak/%.o: %.c $(FILTERS)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -DPOSTERN_DEFENCES -MMD -MP -c $< -o $@
+WEAK_LIBEXEC := $(BUILD)/weak/libexec
+$(WEAK_LIBEXEC)/postern-init: $(INIT_SRC) tests/support/defence_init.c $(wildcard broker/init/*.h) lib/defence.h $(FILTERS)
+	$(call say,MUSL,$@)
+	$(Q)mkdir -p $(@D) && $(MUSL_CC) $(MUSL_FLAGS) -I$(BUILD)/gen -DPOSTERN_DEFENCES $(filter %.c,$^) -o $@
+$(BUILD)/tests/root/test_defences: $(WEAK_OBJ) $(WEAK_LIBEXEC)/postern-init
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(A_SUPPORT) $(A_BROKER) $(A_GATEWAY) $(A_PAM) $(A_CREDS) $(A_LIB)
 	$(call LINK,-lcmocka -llmdb -lssh -lsystemd -lpam -lutil -ldl -lcurl)
@@ -246,4 +264,4 @@ help:
 ## lint           layers, headers, banned functions, formatting
 ## install        DESTDIR= PREFIX=
 
--include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/weak -name '*.d' 2>/dev/null)
