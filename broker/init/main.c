@@ -22,6 +22,7 @@
 
 #include "broker/init/proto.h"
 #include "broker/init/run.h"
+#include "lib/defence.h"
 
 #define REQUESTS 3 /* descriptor */
 #define FDS_MAX  4
@@ -191,7 +192,7 @@ static int poll_timeout(void)
 	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct pollfd p[2] = {{.fd = REQUESTS, .events = POLLIN}, {.events = POLLIN}};
 	struct signalfd_siginfo info;
@@ -199,9 +200,12 @@ int main(void)
 
 	(void)prctl(PR_SET_NAME, "postern-init", 0, 0, 0);
 	/* nothing has run yet that could use the time before */
-	if (getpid() != 1 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
+	if (getpid() != 1 || (DEFENCE("init-dumpable") && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) ||
 	    fcntl(REQUESTS, F_SETFD, FD_CLOEXEC) < 0)
 		return 1;
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], INIT_WORD_ROOT) == 0)
+			run_as_root();
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)sigemptyset(&chld);
 	(void)sigaddset(&chld, SIGCHLD);

@@ -14,11 +14,11 @@
 
 #include "broker/spawn/backend_ns_internal.h"
 #include "broker/spawn/enter.h"
+#include "broker/spawn/filter.h"
 #include "broker/spawn/idmap.h"
 #include "broker/spawn/rootfs.h"
 #include "broker/spawn/skeleton.h"
 #include "broker/spawn/skeleton_etc.h"
-#include "filters.h"
 #include "lib/confine.h"
 #include "lib/digest.h"
 #include "lib/err.h"
@@ -76,6 +76,7 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	    .ns = &s->spare.ns,
 	    .userns = s->spare.userns,
 	    .init_fd = init_fd,
+	    .filter = filter_for(p->seccomp),
 	    .hostname = p->role,
 	    .open_files = p->open_files,
 	    .landlock_abi = b->landlock};
@@ -290,8 +291,7 @@ static void describe(struct ns_backend *b)
 	int abi = confine_landlock_abi();
 
 	b->landlock = abi < 0 ? 0 : abi > LL_ABI_MAX ? LL_ABI_MAX : abi;
-	digest_sha256(filter_agent, sizeof filter_agent, digest);
-	hex_encode(b->seccomp, digest, sizeof digest);
+	filter_digest(PLAN_SECCOMP_DEFAULT, b->seccomp);
 	if (uname(&u) == 0)
 		(void)snprintf(
 		    b->kernel, sizeof b->kernel, "%.*s", (int)sizeof b->kernel - 1, u.release);

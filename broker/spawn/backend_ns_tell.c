@@ -1,5 +1,6 @@
 #include "broker/spawn/backend_ns_internal.h"
 
+#include "broker/spawn/filter.h"
 #include "broker/spawn/idmap.h"
 #include "lib/util.h"
 
@@ -48,8 +49,13 @@ static void tell_tier(struct telling *t)
 
 static void tell_kernel(struct telling *t)
 {
+	char digest[DIGEST_HEX_LEN + 1];
+
+	filter_digest(t->p->seccomp, digest);
 	add(t, "landlock", json_integer(t->b->landlock));
-	add(t, "seccomp", json_string(t->b->seccomp));
+	add(t, "seccomp", json_string(digest));
+	add(t, "seccomp_profile", json_string(plan_seccomps[t->p->seccomp]));
+	add(t, "root_user", json_boolean(t->p->root_user));
 	add(t, "cgroup", json_string(cgroups_kind(t->b->cgroups)));
 	add(t, "controllers", controllers(t->b));
 }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -18,14 +19,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "broker/init/run.h"
 #include "broker/spawn/cgroup.h"
+#include "broker/spawn/filter.h"
 #include "broker/spawn/host.h"
 #include "broker/spawn/landlock.h"
 #include "broker/spawn/netns.h"
+#include "broker/spawn/plan.h"
 #include "broker/spawn/rootfs.h"
 #include "broker/spawn/skeleton.h"
 #include "broker/spawn/skeleton_etc.h"
-#include "filters.h"
+#include "lib/defence.h"
 
 #define INIT_FD    3
 #define OOM_SCORE  "900"
@@ -64,7 +68,8 @@ RAW_SYSCALLS static int leave_host(struct enter *n)
 	for (size_t k = 0; k < CGROUP_CONTROLLERS; k++)
 		if (n->cgroup->tasks[k] >= 0)
 			TRY(close(n->cgroup->tasks[k]));
-	TRY(unshare(CLONE_NEWCGROUP));
+	if (DEFENCE("cgroup-namespace"))
+		TRY(unshare(CLONE_NEWCGROUP));
 	return 0;
 }
 
@@ -97,7 +102,9 @@ RAW_SYSCALLS static int attach(int fd, const char *at)
 RAW_SYSCALLS static int mount_overlay(struct enter *n)
 {
 	const struct rootfs *f = n->rootfs;
-	const char *lower = f->low2 >= 0 ? "/low:/low2" : "/low";
+	const char *lower = f->low2 < 0                  ? "/low"
+	                    : DEFENCE("skeleton-on-top") ? "/low:/low2"
+	                                                 : "/low2:/low";
 	int fs, fd, r;
 
 	if ((r = attach(f->low, "/low")) < 0 ||
@@ -108,7 +115,8 @@ RAW_SYSCALLS static int mount_overlay(struct enter *n)
 	TRY(fsconfig(fs, FSCONFIG_SET_STRING, "upperdir", "/up/u", 0));
 	TRY(fsconfig(fs, FSCONFIG_SET_STRING, "workdir", "/up/w", 0));
 	TRY(fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
-	TRY(fd = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
+	TRY(fd = fsmount(
+	        fs, FSMOUNT_CLOEXEC, DEFENCE("nosuid") ? MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV : 0));
 	return attach(fd, "/mnt");
 }
 
@@ -140,6 +148,8 @@ RAW_SYSCALLS static int mount_proc(struct enter *n)
 	TRY(dir = open_tree(AT_FDCWD, "/mnt/proc/sys", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
 	TRY(mount_setattr(dir, "", AT_EMPTY_PATH, &ro, sizeof ro));
 	TRY(move_mount(dir, "", AT_FDCWD, "/mnt/proc/sys", MOVE_MOUNT_F_EMPTY_PATH));
+	if (!DEFENCE("proc-masks"))
+		return 0;
 	TRY(chdir("/mnt/proc"));
 	for (size_t i = 0; n->host->mask_files[i]; i++)
 		TRY(mount("/blank/file", n->host->mask_files[i], NULL, MS_BIND, NULL));
@@ -148,13 +158,26 @@ RAW_SYSCALLS static int mount_proc(struct enter *n)
 	return 0;
 }
 
-/* The old root is stacked on the new one and taken off (pivot_root(2), "pivot_root(".", ".")"). */
+/* The old root is stacked on the new one and taken off (pivot_root(2), "pivot_root(".", ".")"). The
+ * sandbox's own is one directory deeper, by chroot(2): the kernel makes no user namespace for
+ * whoever is not at the root of its mount namespace (user_namespaces(7), EPERM). What lies above is
+ * empty and read-only. */
 RAW_SYSCALLS static int pivot(struct enter *n)
 {
 	(void)n;
-	TRY(chdir("/mnt"));
+	if (!DEFENCE("chroot")) {
+		TRY(chdir("/mnt"));
+		TRY(syscall(SYS_pivot_root, ".", "."));
+		TRY(umount2(".", MNT_DETACH));
+		TRY(chdir("/"));
+		return 0;
+	}
+	TRY(mount(HOST_SHELL, HOST_SHELL, NULL, MS_BIND, NULL));
+	TRY(mount("/mnt", HOST_SHELL HOST_SHELL_ROOT, NULL, MS_MOVE, NULL));
+	TRY(chdir(HOST_SHELL));
 	TRY(syscall(SYS_pivot_root, ".", "."));
 	TRY(umount2(".", MNT_DETACH));
+	TRY(chroot(HOST_SHELL_ROOT));
 	TRY(chdir("/"));
 	return 0;
 }
@@ -190,16 +213,16 @@ RAW_SYSCALLS static int become_init(struct enter *n)
 	return 0;
 }
 
-/* Exactly four, kept across execve as ambient ones. */
+/* Exactly four, kept across execve as ambient ones; and those that it gives to an agent that is
+ * root, which also must be in the bounding set. */
 RAW_SYSCALLS static int trim_caps(struct enter *n)
 {
+	uint32_t keep = INIT_CAPS | (n->plan->root_user ? PLAN_ROOT_CAPS : 0);
 	struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, 0};
-	struct __user_cap_data_struct d[_LINUX_CAPABILITY_U32S_3] = {
-	    {INIT_CAPS, INIT_CAPS, INIT_CAPS}, {0, 0, 0}};
+	struct __user_cap_data_struct d[_LINUX_CAPABILITY_U32S_3] = {{keep, keep, keep}, {0, 0, 0}};
 
-	(void)n;
 	for (unsigned long c = 0; c < 64; c++) {
-		if (c < 32 && (INIT_CAPS & 1u << c))
+		if (c < 32 && (keep & 1u << c))
 			continue;
 		if (prctl(PR_CAPBSET_DROP, c, 0, 0, 0) < 0) {
 			if (errno != EINVAL)
@@ -209,9 +232,10 @@ RAW_SYSCALLS static int trim_caps(struct enter *n)
 	}
 	TRY(syscall(SYS_capset, &h, d));
 	for (unsigned long c = 0; c < 32; c++)
-		if (INIT_CAPS & 1u << c)
+		if (keep & 1u << c)
 			TRY(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, c, 0, 0));
-	TRY(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	if (DEFENCE("no-new-privs"))
+		TRY(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 	/* after the ids, as their change forgets it (prctl(2)) */
 	TRY(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
 	return 0;
@@ -219,7 +243,10 @@ RAW_SYSCALLS static int trim_caps(struct enter *n)
 
 RAW_SYSCALLS static int restrict_files(struct enter *n)
 {
-	return n->landlock_abi > 0 ? landlock_agent(n->skeleton, n->landlock_abi) : 0;
+	if (n->landlock_abi < 1)
+		return -ENOTSUP; /* every kernel that we run on has it, unless it was switched off
+		                  */
+	return DEFENCE("landlock") ? landlock_agent(n->skeleton, n->plan, n->landlock_abi) : 0;
 }
 
 RAW_SYSCALLS static int arrange_fds(struct enter *n)
@@ -234,33 +261,36 @@ RAW_SYSCALLS static int arrange_fds(struct enter *n)
 	/* 0, 1 and 2 may be what the request socket was, so they come last */
 	for (int fd = 0; fd < INIT_FD; fd++)
 		TRY(dup2(null, fd));
-	TRY(syscall(SYS_close_range, INIT_FD + 1, ~0u, 0));
+	if (DEFENCE("close-fds"))
+		TRY(syscall(SYS_close_range, INIT_FD + 1, ~0u, 0));
 	return 0;
 }
 
 RAW_SYSCALLS static int filter_calls(struct enter *n)
 {
+	const struct filter_program *f = n->filter;
 	union {
 		const struct sock_filter *in;
 		struct sock_filter *out;
-	} f = {.in = filter_agent};
-	struct sock_fprog prog = {FILTER_AGENT_LEN, f.out};
+	} insns = {.in = f->insns};
+	struct sock_fprog prog = {f->len, insns.out};
 
-	(void)n;
+	if (!DEFENCE("seccomp"))
+		return 0;
 	TRY(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog));
 	return 0;
 }
 
+/* The word for an agent that is root: broker/init/run.h. */
 RAW_SYSCALLS static int run_init(struct enter *n)
 {
-	static char name[] = "postern-init";
-	static char *argv[] = {name, NULL}, *envp[] = {NULL};
+	static char name[] = "postern-init", root[] = INIT_WORD_ROOT;
+	char *argv[] = {name, n->plan->root_user ? root : NULL, NULL};
 	sigset_t none;
 
-	(void)n;
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	TRY(execve(SKELETON_INIT, argv, envp));
+	TRY(execve(SKELETON_INIT, argv, DEFENCE_ENVIRON));
 	return 0;
 }
 

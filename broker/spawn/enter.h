@@ -6,8 +6,8 @@
  * init or died. It is never in a place where another process of the tenant lives, which is what
  * makes the sharing safe (a process with the tenant's ids could otherwise write to spawn's memory).
  *
- * Order: cgroup; cgroup namespace; network, ipc and uts namespaces; mounts, pivot_root; limits;
- * user namespace (last of the namespaces, so that the others belong to the host's); ids;
+ * Order: cgroup; cgroup namespace; network, ipc and uts namespaces; mounts, pivot_root and chroot;
+ * limits; user namespace (last of the namespaces, so that the others belong to the host's); ids;
  * capabilities; no_new_privs; Landlock; descriptors; seccomp; execve.
  */
 #ifndef POSTERN_SPAWN_ENTER_H
@@ -18,6 +18,7 @@
 
 struct cgroup;
 struct err;
+struct filter_program;
 struct host;
 struct netns;
 struct plan;
@@ -32,6 +33,7 @@ struct enter {
 	const struct cgroup *cgroup;
 	const struct netns *ns;
 	int userns;
+	const struct filter_program *filter;
 	int init_fd; /* becomes init's descriptor 3 */
 	const char *hostname;
 	uint64_t open_files; /* 0: as spawn has it */

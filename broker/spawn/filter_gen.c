@@ -8,6 +8,9 @@
  * tree with a leaf a number. Argument rules also need a comparison that libseccomp cannot say (not
  * equal in the low 32 bits, which is all that the kernel looks at).
  *
+ * With the argument `weak` it prints the agent's program with one part of it left out at a time
+ * instead, for tests that show what that part is for (lib/defence.h).
+ *
  * Verdicts: allowed; an errno; killed; or a rule that looks at the arguments. A system call nobody
  * names gets the filter's default. Any other architecture, x32 included, is killed.
  */
@@ -279,6 +282,7 @@ struct filter {
 	const char *const *killed;
 	struct rule rules[12];
 	int is_agent;
+	const char *const *left_out; /* of what is allowed */
 };
 
 #define DAEMON_RULES(io)                                                                           \
@@ -292,25 +296,31 @@ static const struct filter filters[] = {
         {{"socket", rule_socket}, {"socketpair", rule_socketpair}, {"setsockopt", rule_setsockopt},
             {"ioctl", rule_ioctl_agent}, {"clone", rule_clone}, {"prctl", rule_prctl_agent},
             {"personality", rule_personality}, {"fcntl", rule_fcntl_agent}},
-        1},
+        1, NULL},
+    {"strict", NO(ENOSYS), {agent_calls}, agent_refused, NULL,
+        {{"socket", rule_socketpair}, {"socketpair", rule_socketpair},
+            {"setsockopt", rule_setsockopt}, {"ioctl", rule_ioctl_agent}, {"clone", rule_clone},
+            {"prctl", rule_prctl_agent}, {"personality", rule_personality},
+            {"fcntl", rule_fcntl_agent}},
+        1, strict_left_out},
     {"core", NO(EPERM), {daemon_calls, accept_calls, file_calls, core_calls}, NULL, daemon_killed,
-        {DAEMON_RULES(rule_ioctl_daemon)}, 0},
+        {DAEMON_RULES(rule_ioctl_daemon)}, 0, NULL},
     {"signer", NO(EPERM), {daemon_calls, file_calls}, NULL, daemon_killed,
-        {DAEMON_RULES(rule_ioctl_daemon)}, 0},
+        {DAEMON_RULES(rule_ioctl_daemon)}, 0, NULL},
     {"listener", NO(EPERM), {daemon_calls, accept_calls, reload_calls}, NULL, daemon_killed,
-        {DAEMON_RULES(rule_ioctl_daemon)}, 0},
+        {DAEMON_RULES(rule_ioctl_daemon)}, 0, NULL},
     {"worker", NO(EPERM), {daemon_calls, pipe_calls, worker_calls}, NULL, daemon_killed,
-        {DAEMON_RULES(rule_ioctl_daemon)}, 0},
+        {DAEMON_RULES(rule_ioctl_daemon)}, 0, NULL},
     {"export", NO(EPERM), {daemon_calls, file_calls, dial_calls}, NULL, daemon_killed,
         {DAEMON_RULES(rule_ioctl_daemon), {"socket", rule_socket}, {"socketpair", rule_socketpair},
             {"clone", rule_thread}, {"clone3", rule_absent}},
-        0},
+        0, NULL},
     {"lease", NO(EPERM), {daemon_calls, accept_calls}, NULL, daemon_killed,
-        {DAEMON_RULES(rule_ioctl_daemon)}, 0},
+        {DAEMON_RULES(rule_ioctl_daemon)}, 0, NULL},
     {"witness", NO(EPERM), {daemon_calls, accept_calls, file_calls}, NULL, daemon_killed,
-        {DAEMON_RULES(rule_ioctl_daemon)}, 0},
+        {DAEMON_RULES(rule_ioctl_daemon)}, 0, NULL},
     {"run", NO(EPERM), {daemon_calls, pipe_calls}, NULL, daemon_killed,
-        {DAEMON_RULES(rule_ioctl_run), {"kill", rule_kill_group}}, 0},
+        {DAEMON_RULES(rule_ioctl_run), {"kill", rule_kill_group}}, 0, NULL},
 };
 
 /* not a seccomp action: those of ours have high bits set */
@@ -362,7 +372,26 @@ static void put_tree(const uint32_t *starts, const uint32_t *verdicts, size_t fi
 	put_tree(starts, verdicts, middle, last);
 }
 
-static void generate(const struct filter *f)
+/* Part of the agent's filter that a test leaves out: what is named is allowed as it comes. */
+static const struct weak {
+	const char *name;
+	const char *const *open;
+} weak[] = {
+    {"seccomp-terminal", weak_terminal},
+    {"seccomp-io_uring", weak_io_uring},
+    {"seccomp-socket", weak_socket},
+    {"seccomp-setsockopt", weak_setsockopt},
+    {"seccomp-keyring", weak_keyring},
+    {"seccomp-userfaultfd", weak_userfaultfd},
+    {"seccomp-perf", weak_perf},
+    {"seccomp-personality", weak_personality},
+    {"seccomp-prctl", weak_prctl},
+    {"seccomp-fcntl", weak_fcntl},
+    {"seccomp-namespaces", weak_namespaces},
+    {"seccomp-trace", weak_trace},
+};
+
+static void generate(const struct filter *f, const char *name, const char *const *open)
 {
 	uint32_t verdict[NR_MAX], starts[NR_MAX + 2], verdicts[NR_MAX + 2];
 	size_t n = 0, rules = 0, place[16];
@@ -376,6 +405,8 @@ static void generate(const struct filter *f)
 		set_all(verdict, f->allowed[i], ALLOW);
 	for (; rules < 12 && f->rules[rules].call; rules++)
 		set(verdict, f->rules[rules].call, RULE(rules));
+	set_all(verdict, f->left_out, f->otherwise);
+	set_all(verdict, open, ALLOW);
 	if (!f->is_agent)
 		set_all(verdict, san_calls, ALLOW);
 
@@ -408,20 +439,40 @@ static void generate(const struct filter *f)
 		prog[fixup[i]].k = (uint32_t)(place[fixup_rule[i]] - fixup[i] - 1);
 
 	(void)printf(
-	    "static const struct sock_filter filter_%s[] __attribute__((unused)) = {\n", f->name);
+	    "static const struct sock_filter filter_%s[] __attribute__((unused)) = {\n", name);
 	for (size_t i = 0; i < prog_len; i++)
 		(void)printf("    {0x%02x, %u, %u, 0x%08x},\n", prog[i].code, prog[i].jt,
 		    prog[i].jf, prog[i].k);
 	(void)printf("};\n#define FILTER_");
-	for (const char *c = f->name; *c; c++)
-		(void)putchar(*c - 'a' + 'A');
+	for (const char *c = name; *c; c++)
+		(void)putchar(*c >= 'a' ? *c - 'a' + 'A' : *c);
 	(void)printf("_LEN %zuu\n\n", prog_len);
 }
 
-int main(void)
+static void generate_weak(void)
+{
+	size_t n = sizeof(weak) / sizeof(weak[0]);
+	char name[32];
+
+	for (size_t i = 0; i < n; i++) {
+		(void)snprintf(name, sizeof(name), "weak_%zu", i);
+		generate(&filters[0], name, weak[i].open);
+	}
+	(void)printf("static const struct {\n\tconst char *name;\n\tconst struct sock_filter "
+	             "*prog;\n\tunsigned short len;\n} filters_weak[] = {\n");
+	for (size_t i = 0; i < n; i++)
+		(void)printf(
+		    "    {\"%s\", filter_weak_%zu, FILTER_WEAK_%zu_LEN},\n", weak[i].name, i, i);
+	(void)printf("};\n");
+}
+
+int main(int argc, char **argv)
 {
 	(void)printf("/* Made by filter_gen. */\n#include <linux/filter.h>\n\n");
-	for (size_t i = 0; i < sizeof(filters) / sizeof(filters[0]); i++)
-		generate(&filters[i]);
+	if (argc == 2 && strcmp(argv[1], "weak") == 0)
+		generate_weak();
+	else
+		for (size_t i = 0; i < sizeof(filters) / sizeof(filters[0]); i++)
+			generate(&filters[i], filters[i].name, NULL);
 	return ferror(stdout) || fflush(stdout) ? 1 : 0;
 }

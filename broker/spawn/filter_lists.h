@@ -63,6 +63,30 @@ LIST(agent_refused, "mount", "umount2", "pivot_root", "chroot", "unshare", "setn
     "acct", "syslog", "vhangup", "iopl", "ioperm", "init_module", "finit_module", "delete_module",
     "kexec_load", "kexec_file_load");
 
+/* The strict profile is without these: code that runs from memory, what processes share beyond a
+ * pipe, and calls whose holes were found in page caches and schedulers. Sockets but UNIX ones go by
+ * a rule. */
+LIST(strict_left_out, "memfd_create", "execveat", "splice", "tee", "shmget", "shmat", "shmctl",
+    "shmdt", "semget", "semop", "semctl", "semtimedop", "mlockall", "munlockall", "pkey_mprotect",
+    "pkey_alloc", "pkey_free", "sched_setparam", "sched_setscheduler", "sched_setattr",
+    "sched_setaffinity", "ioprio_set", "sync", "syncfs", "readahead", "personality",
+    "rt_sigqueueinfo", "rt_tgsigqueueinfo", "membarrier");
+
+/* Parts of the agent's filter that tests leave out, one at a time (lib/defence.h). */
+LIST(weak_terminal, "ioctl");
+LIST(weak_io_uring, "io_uring_setup", "io_uring_enter", "io_uring_register");
+LIST(weak_socket, "socket", "socketpair");
+LIST(weak_setsockopt, "setsockopt");
+LIST(weak_keyring, "keyctl", "add_key", "request_key");
+LIST(weak_userfaultfd, "userfaultfd");
+LIST(weak_perf, "perf_event_open");
+LIST(weak_personality, "personality");
+LIST(weak_prctl, "prctl", "seccomp");
+LIST(weak_fcntl, "fcntl");
+LIST(weak_namespaces, "unshare", "clone", "clone3", "setns", "mount", "umount2", "fsopen",
+    "fsconfig", "fsmount", "open_tree", "move_mount", "mount_setattr", "pivot_root", "chroot");
+LIST(weak_trace, "ptrace", "process_vm_readv", "process_vm_writev");
+
 /* Every daemon: memory, signals, time, waiting, bytes through descriptors it has. */
 LIST(daemon_calls, "read", "write", "readv", "writev", "close", "fstat", "newfstatat", "statx",
     "lseek", "munmap", "brk", "mremap", "madvise", "mlock", "munlock", "rt_sigaction",

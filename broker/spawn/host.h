@@ -10,6 +10,7 @@
  *   /blank/file, /blank/dir   nothing: bound over what a sandbox shall not see
  *   /skel        STATE/spawn, where template skeletons are (broker/spawn/skeleton.h)
  *   /roots/N     directories named as roots by templates
+ *   /blank       what masks files and directories; and HOST_SHELL, which is above a sandbox's root
  *   /mnt /low /low2 /up       empty: where a new sandbox assembles its root, in its own copy
  *
  * A path of the host is looked up below root_fd; only binding it needs host_bind().
@@ -24,6 +25,9 @@
 struct err;
 
 #define HOST_MASKS_MAX 24
+
+#define HOST_SHELL      "/blank/shell"
+#define HOST_SHELL_ROOT "/root"
 
 struct host {
 	int root_fd;          /* the host's /, O_PATH */

@@ -5,8 +5,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "broker/spawn/plan.h"
 #include "broker/spawn/skeleton.h"
+#include "broker/spawn/workspace.h"
 #include "lib/landlock_abi.h"
+#include "lib/util.h"
 
 #define READ_RIGHTS                                                                                \
 	(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
@@ -17,6 +20,14 @@
 	    LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |                           \
 	    LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_SYM | LL_FS_REFER |             \
 	    LL_FS_TRUNCATE | LL_FS_IOCTL_DEV)
+
+/* What lasts: neither sockets nor FIFOs, which would join sessions that share nothing else. */
+#define LASTING_RIGHTS                                                                             \
+	(WRITE_RIGHTS & ~(LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO))
+
+/* Where an agent that is root installs what it needs: all but /proc, /run/postern and new names in
+ * the root itself. */
+static const char *const roots_own[] = {"/usr", "/etc", "/root", "/opt", "/srv", "/mnt", "/media"};
 
 static int allow(int ruleset, const char *path, uint64_t access)
 {
@@ -32,7 +43,7 @@ static int allow(int ruleset, const char *path, uint64_t access)
 	return r;
 }
 
-int landlock_agent(const struct skeleton *s, int abi)
+int landlock_agent(const struct skeleton *s, const struct plan *p, int abi)
 {
 	struct ll_ruleset_attr attr = {LL_FS_ABI1, 0, 0};
 	int ruleset, r;
@@ -51,6 +62,10 @@ int landlock_agent(const struct skeleton *s, int abi)
 	r = allow(ruleset, "/", READ_RIGHTS & attr.handled_access_fs);
 	for (unsigned i = 0; r == 0 && i < s->writables; i++)
 		r = allow(ruleset, s->writable[i], WRITE_RIGHTS & attr.handled_access_fs);
+	for (size_t i = 0; r == 0 && p->root_user && i < ARRAY_LEN(roots_own); i++)
+		r = allow(ruleset, roots_own[i], WRITE_RIGHTS & attr.handled_access_fs);
+	if (r == 0 && p->workspace_mode == PLAN_WORKSPACE_RW)
+		r = allow(ruleset, WORKSPACE_DIR, LASTING_RIGHTS & attr.handled_access_fs);
 	if (r == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
 		r = -errno;
 	(void)close(ruleset);

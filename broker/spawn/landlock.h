@@ -7,9 +7,10 @@
 #ifndef POSTERN_SPAWN_LANDLOCK_H
 #define POSTERN_SPAWN_LANDLOCK_H
 
+struct plan;
 struct skeleton;
 
 /* 0 or -errno. Needs no_new_privs, and the sandbox's root as root. */
-int landlock_agent(const struct skeleton *s, int abi);
+int landlock_agent(const struct skeleton *s, const struct plan *p, int abi);
 
 #endif

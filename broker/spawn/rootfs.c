@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "broker/spawn/skeleton.h"
+#include "lib/defence.h"
 #include "lib/err.h"
 #include "lib/util.h"
 
@@ -105,7 +106,8 @@ static int fail(struct err *e, const char *what, int r)
 
 static int make_usr(struct rootfs *f, int userns, struct err *e)
 {
-	uint64_t attr = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+	uint64_t attr =
+	    MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | (DEFENCE("nosuid") ? MOUNT_ATTR_NOSUID : 0);
 
 	f->usr = clone_of("/usr", attr, userns);
 	f->usr_mapped = f->usr >= 0;
