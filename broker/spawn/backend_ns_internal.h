@@ -18,6 +18,7 @@
 #include "lib/digest.h"
 
 struct idmap;
+struct programs_kept;
 struct skeletons;
 
 struct ns_backend {
@@ -26,6 +27,7 @@ struct ns_backend {
 	struct idmap *ids;
 	struct cgroups *cgroups;
 	struct skeletons *skeletons;
+	struct programs_kept *programs;
 	struct spares spares;
 	int landlock;
 	char seccomp[DIGEST_HEX_LEN + 1];
@@ -38,6 +40,8 @@ struct sandbox {
 	struct spare spare;
 	int pts, pidfd;
 	pid_t pid;
+	unsigned programs; /* how many may be run, 0: any */
+	int strength;      /* enum programs_strength */
 	bool reaped;     /* init has been waited for */
 	bool usr_mapped; /* the host's /usr looks as if it belonged to the sandbox's root */
 };

@@ -2,6 +2,7 @@
 
 #include "broker/spawn/filter.h"
 #include "broker/spawn/idmap.h"
+#include "broker/spawn/programs.h"
 #include "lib/util.h"
 
 /* ---- the host ---- */
@@ -89,10 +90,18 @@ static void tell_limits(struct telling *t)
 	add(t, "limits", o);
 }
 
+static void tell_programs(struct telling *t)
+{
+	add(t, "programs", json_integer(t->s->programs));
+	if (t->s->programs)
+		add(t, "programs_strength", json_string(programs_strengths[t->s->strength]));
+	add(t, "watch", json_boolean(t->p->watch));
+}
+
 /* Whoever enforces one more thing tells of it here, in a function of its own. At most 32 keys
  * (lib/msg_table.c, sandbox.started). */
 static void (*const parts[])(struct telling *t) = {
-    tell_tier, tell_kernel, tell_namespaces, tell_limits};
+    tell_tier, tell_kernel, tell_namespaces, tell_limits, tell_programs};
 
 json_t *ns_tell_session(const struct ns_backend *b, const struct plan *p, const struct sandbox *s)
 {

@@ -26,6 +26,7 @@
 #include "broker/spawn/landlock.h"
 #include "broker/spawn/netns.h"
 #include "broker/spawn/plan.h"
+#include "broker/spawn/programs.h"
 #include "broker/spawn/rootfs.h"
 #include "broker/spawn/skeleton.h"
 #include "broker/spawn/skeleton_etc.h"
@@ -182,6 +183,11 @@ RAW_SYSCALLS static int pivot(struct enter *n)
 	return 0;
 }
 
+RAW_SYSCALLS static int limit_programs(struct enter *n)
+{
+	return programs_mounts(n->programs);
+}
+
 RAW_SYSCALLS static int set_names(struct enter *n)
 {
 	TRY(sethostname(n->hostname, strlen(n->hostname)));
@@ -246,7 +252,9 @@ RAW_SYSCALLS static int restrict_files(struct enter *n)
 	if (n->landlock_abi < 1)
 		return -ENOTSUP; /* every kernel that we run on has it, unless it was switched off
 		                  */
-	return DEFENCE("landlock") ? landlock_agent(n->skeleton, n->plan, n->landlock_abi) : 0;
+	return DEFENCE("landlock")
+	           ? landlock_agent(n->skeleton, n->plan, n->programs, n->landlock_abi)
+	           : 0;
 }
 
 RAW_SYSCALLS static int arrange_fds(struct enter *n)
@@ -275,8 +283,10 @@ RAW_SYSCALLS static int filter_calls(struct enter *n)
 	} insns = {.in = f->insns};
 	struct sock_fprog prog = {f->len, insns.out};
 
-	if (!DEFENCE("seccomp"))
-		return 0;
+	int r = programs_filter(n->programs);
+
+	if (r < 0 || !DEFENCE("seccomp"))
+		return r;
 	TRY(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog));
 	return 0;
 }
@@ -305,6 +315,7 @@ static const struct step {
     {"overlay", mount_overlay},
     {"mounts", mount_parts},
     {"proc", mount_proc},
+    {"programs", limit_programs},
     {"pivot_root", pivot},
     {"host name", set_names},
     {"rlimits", set_limits},

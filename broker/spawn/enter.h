@@ -22,6 +22,7 @@ struct filter_program;
 struct host;
 struct netns;
 struct plan;
+struct programs;
 struct rootfs;
 struct skeleton;
 
@@ -32,6 +33,7 @@ struct enter {
 	const struct rootfs *rootfs;
 	const struct cgroup *cgroup;
 	const struct netns *ns;
+	const struct programs *programs; /* NULL: any may be run */
 	int userns;
 	const struct filter_program *filter;
 	int init_fd; /* becomes init's descriptor 3 */

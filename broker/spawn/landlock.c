@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "broker/spawn/plan.h"
+#include "broker/spawn/programs.h"
 #include "broker/spawn/skeleton.h"
 #include "broker/spawn/workspace.h"
 #include "lib/landlock_abi.h"
@@ -43,9 +44,11 @@ static int allow(int ruleset, const char *path, uint64_t access)
 	return r;
 }
 
-int landlock_agent(const struct skeleton *s, const struct plan *p, int abi)
+int landlock_agent(
+    const struct skeleton *s, const struct plan *p, const struct programs *g, int abi)
 {
 	struct ll_ruleset_attr attr = {LL_FS_ABI1, 0, 0};
+	uint64_t write = WRITE_RIGHTS;
 	int ruleset, r;
 
 	if (abi >= 2)
@@ -59,10 +62,14 @@ int landlock_agent(const struct skeleton *s, const struct plan *p, int abi)
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
 	if (ruleset < 0)
 		return -errno;
-	r = allow(ruleset, "/", READ_RIGHTS & attr.handled_access_fs);
+	if (g) /* what may be run and read is listed, and stays as it is */
+		write &= ~(uint64_t)LANDLOCK_ACCESS_FS_EXECUTE;
+	r = g ? programs_rules(g, ruleset, attr.handled_access_fs)
+	      : allow(ruleset, "/", READ_RIGHTS & attr.handled_access_fs);
 	for (unsigned i = 0; r == 0 && i < s->writables; i++)
-		r = allow(ruleset, s->writable[i], WRITE_RIGHTS & attr.handled_access_fs);
-	for (size_t i = 0; r == 0 && p->root_user && i < ARRAY_LEN(roots_own); i++)
+		if (!programs_runs_in(g, s->writable[i]))
+			r = allow(ruleset, s->writable[i], write & attr.handled_access_fs);
+	for (size_t i = 0; r == 0 && !g && p->root_user && i < ARRAY_LEN(roots_own); i++)
 		r = allow(ruleset, roots_own[i], WRITE_RIGHTS & attr.handled_access_fs);
 	if (r == 0 && p->workspace_mode == PLAN_WORKSPACE_RW)
 		r = allow(ruleset, WORKSPACE_DIR, LASTING_RIGHTS & attr.handled_access_fs);

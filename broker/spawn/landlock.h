@@ -8,9 +8,12 @@
 #define POSTERN_SPAWN_LANDLOCK_H
 
 struct plan;
+struct programs;
 struct skeleton;
 
-/* 0 or -errno. Needs no_new_privs, and the sandbox's root as root. */
-int landlock_agent(const struct skeleton *s, const struct plan *p, int abi);
+/* g: the list of programs that alone may be run, or NULL. 0 or -errno. Needs no_new_privs, and the
+ * sandbox's root as root. */
+int landlock_agent(
+    const struct skeleton *s, const struct plan *p, const struct programs *g, int abi);
 
 #endif

@@ -27,7 +27,7 @@ struct err;
 
 #define PROGRAMS_FILES_MAX 768 /* programs, loaders and libraries of one list */
 #define PROGRAMS_PATH_LEN  256
-#define PROGRAMS_PLACES    48
+#define PROGRAMS_PLACES    24
 
 enum programs_strength {
 	PROGRAMS_ANY,         /* no list: everything may be run */
@@ -43,12 +43,22 @@ struct programs_file {
 	bool execute;                 /* else it is only read; a directory: all that is in it */
 };
 
+/* A mount of the new root whose noexec differs from all others'. */
+struct programs_place {
+	char from[64]; /* what is cloned there; "": the mount that is there already */
+	char at[64];   /* below /mnt */
+	bool execute;
+};
+
 struct programs {
 	enum programs_strength strength;
 	char
 	    interpreter[PROGRAMS_PATH_LEN]; /* the first listed one that is an interpreter, or "" */
 	unsigned nfiles;
 	struct programs_file file[PROGRAMS_FILES_MAX];
+	/* by programs_get() alone: */
+	unsigned nplaces;
+	struct programs_place place[PROGRAMS_PLACES];
 };
 
 /*
@@ -58,6 +68,26 @@ struct programs {
  */
 int programs_find(
     int root, const struct plan *p, uint32_t id, struct programs **ret, struct err *e);
+
+/* ---- for a sandbox ---- */
+
+struct host;
+struct skeleton;
+struct programs_kept; /* lists that were looked up before */
+
+/* The list of a plan on this skeleton, looked up again when one of its programs is another file
+ * now; *ret is NULL without a list, else borrowed until programs_drop(). */
+int programs_get(struct programs_kept **kept, const struct host *h, const struct skeleton *s,
+    const struct plan *p, uint32_t id, const struct programs **ret, struct err *e);
+void programs_drop(struct programs_kept *kept);
+
+/* Between clone3 and execve (system calls only), 0 or -errno: the mounts, while the new root is
+ * below /mnt; the rights, with it as root; the filter. All do nothing for NULL. */
+int programs_mounts(const struct programs *g);
+int programs_rules(const struct programs *g, int ruleset, uint64_t handled);
+int programs_filter(const struct programs *g);
+/* Whether programs are run from this directory of the root, which must then stay as it is. */
+bool programs_runs_in(const struct programs *g, const char *dir);
 
 /* ---- what the files of this room share ---- */
 
