@@ -52,6 +52,10 @@ struct backend_ops {
 	/* Work that nobody waits for, one step of it (spares): 1 if there is more to do, 0 if not
 	 * now. */
 	int (*idle)(struct backend *b);
+	/* Optional: event() is called when the descriptor (borrowed) is readable, to end who has run
+	 * out of memory, say. */
+	int (*event_fd)(struct backend *b);
+	void (*event)(struct backend *b);
 	/* After init has exited: 0 when cgroup, mounts and ids are returned, -EAGAIN to be asked
 	 * again. */
 	int (*reap)(struct sandbox *s, struct backend_usage *ret);

@@ -16,7 +16,6 @@
 #include "broker/spawn/enter.h"
 #include "broker/spawn/filter.h"
 #include "broker/spawn/idmap.h"
-#include "broker/spawn/programs.h"
 #include "broker/spawn/rootfs.h"
 #include "broker/spawn/skeleton.h"
 #include "broker/spawn/skeleton_etc.h"
@@ -38,17 +37,6 @@ static json_t *ns_probe(struct backend *b)
 
 /* ---- a sandbox ---- */
 
-#define SEARCH_ID 5 /* of block 0: ARCHITECTURE.md, "Ids" */
-
-static int get_programs(struct ns_backend *b, const struct skeleton *s, const struct plan *p,
-    const struct programs **ret, struct err *e)
-{
-	if (p->nprograms && b->landlock <= 0)
-		return err_set(e, -ENOTSUP, "a list of programs needs Landlock");
-	return programs_get(
-	    &b->programs, &b->host, s, p, idmap_base(b->ids, 0) + SEARCH_ID, ret, e);
-}
-
 static int ns_prepare(
     struct backend *base, const struct plan *p, struct backend_failure *f, struct err *e)
 {
@@ -56,19 +44,12 @@ static int ns_prepare(
 	const struct skeleton *s;
 
 	f->step = "template";
-	const struct programs *g;
-	int r = skeleton_get(b->skeletons, p, &s, e);
-
-	if (r < 0)
-		return r;
-	f->step = "programs";
-	return get_programs(b, s, p, &g, e);
+	return skeleton_get(b->skeletons, p, &s, e);
 }
 
 static int build(struct ns_backend *b, const char *session, const struct plan *p, int init_fd,
     struct sandbox *s, struct backend_failure *f, struct err *e)
 {
-	const struct programs *programs;
 	const struct skeleton *skeleton;
 	struct rootfs root = ROOTFS_NONE;
 	int r;
@@ -76,11 +57,6 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	f->step = "template";
 	if ((r = skeleton_get(b->skeletons, p, &skeleton, e)) < 0)
 		return r;
-	f->step = "programs";
-	if ((r = get_programs(b, skeleton, p, &programs, e)) < 0)
-		return r;
-	s->programs = p->nprograms;
-	s->strength = programs ? (int)programs->strength : PROGRAMS_ANY;
 	f->step = "namespaces";
 	if ((r = spare_take(&b->spares, &b->host, b->ids, &s->spare, e)) < 0)
 		return r;
@@ -95,7 +71,6 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	struct enter n = {.plan = p,
 	    .host = &b->host,
 	    .skeleton = skeleton,
-	    .programs = programs,
 	    .rootfs = &root,
 	    .cgroup = &s->cgroup,
 	    .ns = &s->spare.ns,
@@ -153,7 +128,7 @@ static int ns_start(struct backend *base, const char *session, const struct plan
 	if (!s)
 		return err_set(e, -ENOMEM, "no memory");
 	*s = (struct sandbox){.b = b,
-	    .cgroup = {.dir = -1, .tasks = {-1, -1, -1}},
+	    .cgroup = CGROUP_NONE,
 	    .spare = SPARE_NONE,
 	    .pts = -1,
 	    .pidfd = -1};
@@ -264,13 +239,22 @@ static int ns_idle(struct backend *base)
 	return r > 0 ? 1 : cgroups_refill(b->cgroups);
 }
 
+static int ns_event_fd(struct backend *base)
+{
+	return cgroups_event_fd(ns_of(base)->cgroups);
+}
+
+static void ns_event(struct backend *base)
+{
+	cgroups_event(ns_of(base)->cgroups);
+}
+
 static void ns_free(struct backend *base)
 {
 	struct ns_backend *b = ns_of(base);
 
 	if (b->ids)
 		spares_done(&b->spares, b->ids);
-	programs_drop(b->programs);
 	skeletons_free(b->skeletons);
 	cgroups_free(b->cgroups);
 	idmap_free(b->ids);
@@ -291,6 +275,8 @@ static const struct backend_ops ops = {
     .stat = ns_stat,
     .kill = ns_kill,
     .idle = ns_idle,
+    .event_fd = ns_event_fd,
+    .event = ns_event,
     .reap = ns_reap,
     .free = ns_free,
 };
@@ -344,7 +330,7 @@ struct backend *backend_ns_new(const struct backend_ns_config *c, struct err *e)
 		goto fail;
 	}
 	/* cgroups first, while the host's mounts can be seen */
-	if (check_dumpable(e) < 0 || cgroups_open(&b->cgroups, c->instance, e) < 0 ||
+	if (check_dumpable(e) < 0 || cgroups_open(&b->cgroups, c->instance, c->state_fd, e) < 0 ||
 	    host_enter(&b->host, c->state_fd, c->libexec_fd, e) < 0)
 		goto fail;
 	b->skeletons = skeletons_new(&b->host, e);

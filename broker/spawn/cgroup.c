@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "broker/spawn/cgroup_find.h"
@@ -17,7 +19,8 @@
 #define SWEEP_MS  2000
 #define MOVES_MAX 8
 
-static const char *const names[] = {"memory", "pids", "cpu"};
+static const char *const names[] = {"memory", "pids", "cpu", "io"};
+static const char *const v1_names[] = {"memory", "pids", "cpu", "blkio"};
 
 const char *cgroup_controller_name(enum cgroup_controller k)
 {
@@ -133,7 +136,31 @@ static int open_unified(struct cgroups *c, struct err *e)
 	return 0;
 }
 
-int cgroups_open(struct cgroups **ret, const char *instance, struct err *e)
+/* Before 5.11 a directory could count by itself alone. */
+static bool counts_below(struct cgroups *c)
+{
+	char text[16];
+
+	if (c->top[CGROUP_MEMORY] < 0)
+		return c->v2[CGROUP_MEMORY];
+	(void)cgroup_write(c->top[CGROUP_MEMORY], ".", "memory.use_hierarchy", "1");
+	return cgroup_read(
+	           c->top[CGROUP_MEMORY], ".", "memory.use_hierarchy", text, sizeof(text)) == 0 &&
+	       *text == '1';
+}
+
+static int open_events(struct cgroups *c)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+
+	c->events = epoll_create1(EPOLL_CLOEXEC);
+	c->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (c->events < 0 || c->timer < 0 || epoll_ctl(c->events, EPOLL_CTL_ADD, c->timer, &ev) < 0)
+		return -errno;
+	return 0;
+}
+
+int cgroups_open(struct cgroups **ret, const char *instance, int state_fd, struct err *e)
 {
 	struct cgroups *c = calloc(1, sizeof *c);
 	char dir[CGROUP_PATH_MAX];
@@ -143,13 +170,16 @@ int cgroups_open(struct cgroups **ret, const char *instance, struct err *e)
 		return err_set(e, -ENOMEM, "no memory");
 	for (size_t h = 0; h <= CGROUP_UNIFIED; h++)
 		c->parent[h] = c->top[h] = -1;
+	c->events = c->timer = -1;
 	(void)snprintf(c->top_name, sizeof c->top_name, "postern-%s", instance);
-	if ((r = open_unified(c, e)) < 0) {
+	if ((r = open_events(c)) < 0)
+		(void)err_set(e, r, "epoll: %s", strerror(-r));
+	if (r < 0 || (r = open_unified(c, e)) < 0) {
 		cgroups_free(c);
 		return r;
 	}
 	for (enum cgroup_controller k = 0; k < CGROUP_CONTROLLERS; k++) {
-		if (c->v2[k] || cgroup_find(names[k], dir, sizeof dir, NULL, 0) < 0)
+		if (c->v2[k] || cgroup_find(v1_names[k], dir, sizeof dir, NULL, 0) < 0)
 			continue;
 		if (open_top(c, k, dir) < 0)
 			util_close(&c->top[k]);
@@ -158,6 +188,8 @@ int cgroups_open(struct cgroups **ret, const char *instance, struct err *e)
 	for (size_t k = 0; k < CGROUP_CONTROLLERS; k++)
 		if (c->top[k] >= 0)
 			cgroup_sweep(c->top[k], NULL, SWEEP_MS);
+	c->tree = counts_below(c);
+	cgroup_io_find(c, state_fd);
 	*ret = c;
 	return 0;
 }
@@ -178,5 +210,8 @@ void cgroups_free(struct cgroups *c)
 		util_close(&c->top[h]);
 		util_close(&c->parent[h]);
 	}
+	cgroup_tenants_forget(c);
+	util_close(&c->timer);
+	util_close(&c->events);
 	free(c);
 }

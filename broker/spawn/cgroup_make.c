@@ -8,50 +8,51 @@
 #include <unistd.h>
 
 #include "broker/spawn/cgroup_sweep.h"
-#include "broker/spawn/plan.h"
 #include "lib/err.h"
 #include "lib/util.h"
 
 /* ---- directories ---- */
 
-static int make_dir(struct cgroups *c, size_t h, const char *tenant, const char *name)
-{
-	if (mkdirat(c->top[h], name, 0755) == 0)
-		return 0;
-	if (errno != ENOENT)
-		return -errno;
-	if (mkdirat(c->top[h], tenant, 0755) < 0 && errno != EEXIST)
-		return -errno;
-	for (enum cgroup_controller k = 0; h == CGROUP_UNIFIED && k < CGROUP_CONTROLLERS; k++)
-		if (c->v2[k])
-			(void)cgroup_enable(c->top[h], tenant, k);
-	return mkdirat(c->top[h], name, 0755) < 0 ? -errno : 0;
-}
-
-/* The directories of version 1 below name, and their tasks files. */
-static int make_v1(
-    struct cgroups *c, const char *tenant, const char *name, int *tasks, unsigned *made)
+/* The directories of version 1 below name, and their tasks files. io's are made when they are asked
+ * for: each hierarchy costs a start. */
+static int make_v1_at(struct cgroups *c, size_t h, const char *name, int *tasks, unsigned *made)
 {
 	char path[sizeof(((struct cgroup *)0)->name) + 16];
-	int r;
 
 	(void)snprintf(path, sizeof(path), "%s/tasks", name);
-	for (size_t h = 0; h < CGROUP_UNIFIED; h++) {
-		if (c->top[h] < 0)
-			continue;
-		if ((r = make_dir(c, h, tenant, name)) < 0)
+	if (mkdirat(c->top[h], name, 0755) < 0)
+		return -errno;
+	*made |= 1u << h;
+	tasks[h] = openat(c->top[h], path, O_WRONLY | O_CLOEXEC);
+	return tasks[h] < 0 ? -errno : 0;
+}
+
+static int make_v1(struct cgroups *c, const char *name, int *tasks, int *oom, unsigned *made)
+{
+	int r;
+
+	for (size_t h = 0; h < CGROUP_UNIFIED; h++)
+		if (c->top[h] >= 0 && h != CGROUP_IO &&
+		    (r = make_v1_at(c, h, name, tasks, made)) < 0)
 			return r;
-		*made |= 1u << h;
-		if ((tasks[h] = openat(c->top[h], path, O_WRONLY | O_CLOEXEC)) < 0)
-			return -errno;
-	}
-	return 0;
+	if (c->top[CGROUP_MEMORY] < 0)
+		return 0;
+	*oom = cgroup_oom_arm(c, name);
+	return *oom < 0 ? *oom : 0;
+}
+
+static int make_v1_io(struct cgroups *c, const char *tenant, struct cgroup *g)
+{
+	if (mkdirat(c->top[CGROUP_IO], tenant, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	return make_v1_at(c, CGROUP_IO, g->name, g->tasks, &g->made);
 }
 
 /* ---- spares ---- */
 
 void cgroup_drop_spare(struct cgroups *c, struct spare_dirs *s)
 {
+	util_close(&s->oom);
 	for (size_t h = 0; h < CGROUP_UNIFIED; h++) {
 		util_close(&s->tasks[h]);
 		if (s->made & 1u << h)
@@ -61,7 +62,7 @@ void cgroup_drop_spare(struct cgroups *c, struct spare_dirs *s)
 
 int cgroups_refill(struct cgroups *c)
 {
-	struct spare_dirs s = {.tasks = {-1, -1, -1}};
+	struct spare_dirs s = {.tasks = {-1, -1, -1, -1}, .oom = -1};
 
 	if (!c->tenant[0] || strcmp(cgroups_kind(c), "hybrid") != 0)
 		return 0;
@@ -69,11 +70,13 @@ int cgroups_refill(struct cgroups *c)
 		while (c->nspares > 0)
 			cgroup_drop_spare(c, &c->spares[--c->nspares]);
 		memcpy(c->spare_tenant, c->tenant, sizeof(c->tenant));
+		cgroup_tenants_trim(c);
 	}
 	if (c->nspares == CGROUP_SPARES)
 		return 0;
 	(void)snprintf(s.name, sizeof(s.name), "%s/spare-%u", c->tenant, c->serial++);
-	if (make_v1(c, c->tenant, s.name, s.tasks, &s.made) < 0) {
+	/* fails where the tenant has gone meanwhile */
+	if (make_v1(c, s.name, s.tasks, &s.oom, &s.made) < 0) {
 		cgroup_drop_spare(c, &s);
 		return 0;
 	}
@@ -102,6 +105,7 @@ static bool take_spare(struct cgroups *c, struct cgroup *g, const char *tenant)
 		g->made |= 1u << h;
 		g->tasks[h] = steal_fd(&s->tasks[h]);
 	}
+	g->oom = steal_fd(&s->oom);
 	if (!good) /* what was renamed is g's, and goes with it */
 		cgroup_drop_spare(c, s);
 	return good;
@@ -111,35 +115,48 @@ static bool take_spare(struct cgroups *c, struct cgroup *g, const char *tenant)
 
 static int make_all(struct cgroups *c, struct cgroup *g, const struct plan *p, struct err *e)
 {
+	static const struct plan_limits none = {0};
 	int r;
 
+	if ((r = cgroup_tenant_use(c, p, &g->tenant, e)) < 0)
+		return r;
+	g->tenant->sessions++;
 	if (!take_spare(c, g, p->tenant) &&
-	    (r = make_v1(c, p->tenant, g->name, g->tasks, &g->made)) < 0)
+	    (r = make_v1(c, g->name, g->tasks, &g->oom, &g->made)) < 0)
 		return err_set(e, r, "%s: %s", g->name, strerror(-r));
-	if ((r = make_dir(c, CGROUP_UNIFIED, p->tenant, g->name)) < 0)
+	if (c->top[CGROUP_IO] >= 0 && cgroup_io_asked(&p->limits) &&
+	    (r = make_v1_io(c, p->tenant, g)) < 0)
 		return err_set(e, r, "%s: %s", g->name, strerror(-r));
+	if (mkdirat(c->top[CGROUP_UNIFIED], g->name, 0755) < 0)
+		return err_set(e, -errno, "%s: %m", g->name);
 	g->made |= 1u << CGROUP_UNIFIED;
 	g->dir = openat(c->top[CGROUP_UNIFIED], g->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (g->dir < 0)
 		return err_set(e, -errno, "%s: %m", g->name);
-	return cgroup_limit(c, g, p, e);
+	if (c->v2[CGROUP_MEMORY] && (r = cgroup_write(g->dir, ".", "memory.oom.group", "1")) < 0)
+		return err_set(e, r, "memory.oom.group: %s", strerror(-r));
+	return cgroup_limit(c, g->name, &p->limits, &none, false, p, e);
 }
 
 int cgroup_make(
     struct cgroups *c, const char *session, const struct plan *p, struct cgroup *ret, struct err *e)
 {
-	struct cgroup g = {.dir = -1, .tasks = {-1, -1, -1}};
+	struct cgroup g = CGROUP_NONE;
 	int r;
 
 	if ((size_t)snprintf(g.name, sizeof g.name, "%s/%s", p->tenant, session) >= sizeof g.name)
 		return err_set(e, -ENAMETOOLONG, "session name");
-	if ((r = make_all(c, &g, p, e)) < 0) {
-		cgroup_joined(&g);
-		(void)cgroup_remove(c, &g);
-		return r;
+	r = make_all(c, &g, p, e);
+	if (r == 0) {
+		*ret = g;
+		if ((r = cgroup_oom_watch(c, ret)) == 0)
+			return 0;
+		(void)err_set(e, r, "epoll: %s", strerror(-r));
+		*ret = (struct cgroup)CGROUP_NONE;
 	}
-	*ret = g;
-	return 0;
+	cgroup_joined(&g);
+	(void)cgroup_remove(c, &g);
+	return r;
 }
 
 void cgroup_joined(struct cgroup *g)
@@ -161,6 +178,7 @@ int cgroup_kill(struct cgroup *g)
 int cgroup_remove(struct cgroups *c, struct cgroup *g)
 {
 	util_close(&g->dir);
+	cgroup_oom_forget(c, g);
 	for (size_t h = 0; h <= CGROUP_UNIFIED; h++) {
 		if (!(g->made & 1u << h))
 			continue;
@@ -168,5 +186,8 @@ int cgroup_remove(struct cgroups *c, struct cgroup *g)
 			return -EAGAIN;
 		g->made &= ~(1u << h);
 	}
+	if (g->tenant && --g->tenant->sessions == 0)
+		cgroup_tenants_trim(c);
+	g->tenant = NULL;
 	return 0;
 }

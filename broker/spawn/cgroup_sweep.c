@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "broker/spawn/cgroup_find.h"
@@ -39,6 +41,28 @@ int cgroup_write(int dir, const char *name, const char *file, const char *text)
 	if (fd < 0)
 		return -errno;
 	return write(fd, text, strlen(text)) < 0 ? -errno : 0;
+}
+
+static void on_alarm(int signo)
+{
+	(void)signo;
+}
+
+/* The kernel goes on reclaiming as long as it finds something, which others may go on making: only
+ * a signal ends that (mem_cgroup_resize_max(), memory_max_write()). It comes again, so that none is
+ * early. */
+int cgroup_write_within(int dir, const char *name, const char *file, const char *text, int ms)
+{
+	struct sigaction act = {.sa_handler = on_alarm}, old;
+	struct itimerval t = {{0, ms * 1000}, {0, ms * 1000}}, off = {0};
+	int r;
+
+	if (sigaction(SIGALRM, &act, &old) < 0 || setitimer(ITIMER_REAL, &t, NULL) < 0)
+		return -errno;
+	r = cgroup_write(dir, name, file, text);
+	(void)setitimer(ITIMER_REAL, &off, NULL);
+	(void)sigaction(SIGALRM, &old, NULL);
+	return r;
 }
 
 int cgroup_read(int dir, const char *name, const char *file, char *dst, size_t size)

@@ -10,6 +10,8 @@
 
 /* Writes text to dir/name/file (name may be "."). 0 or -errno. */
 int cgroup_write(int dir, const char *name, const char *file, const char *text);
+/* The same, given up after so long: -EINTR. */
+int cgroup_write_within(int dir, const char *name, const char *file, const char *text, int ms);
 /* Reads dir/name/file into dst, terminated. 0 or -errno. */
 int cgroup_read(int dir, const char *name, const char *file, char *dst, size_t size);
 /* The number after KEY in text of "KEY N" lines; 0 if it is not there. */

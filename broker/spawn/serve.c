@@ -90,6 +90,8 @@ void serve_ended(struct serve *s, struct live *v, const char *reason)
 	lease_end(v);
 	if (v->sandbox)
 		s->ops->stat(v->sandbox, &u);
+	if (u.oom_kills && !v->asked)
+		reason = "out of memory";
 	serve_tell(s, "sandbox.ended", 0,
 	    json_pack("{s:s,s:s,s:I,s:I,s:I}", "session", v->id, "reason", reason, "cpu_us",
 	        (json_int_t)u.cpu_us, "memory_peak", (json_int_t)u.memory_peak, "oom_kills",
@@ -223,10 +225,22 @@ static void farewell(struct serve *s)
 		live_remove(&s->leaving, s->leaving);
 }
 
+static void on_event(struct loop *l, int fd, unsigned what, void *arg)
+{
+	struct serve *s = arg;
+
+	(void)l;
+	(void)fd;
+	(void)what;
+	s->ops->event(s->c->b);
+}
+
 static int run(struct serve *s)
 {
-	int r;
+	int fd = s->ops->event_fd ? s->ops->event_fd(s->c->b) : -1, r;
 
+	if (fd >= 0 && !(s->event = loop_fd(s->loop, fd, LOOP_READ, on_event, s)))
+		return -ENOMEM;
 	s->idle = loop_timer(s->loop, SERVE_IDLE_NS, on_idle, s);
 	s->reap = loop_timer(s->loop, -1, on_reap, s);
 	if (!s->idle || !s->reap ||
@@ -251,6 +265,7 @@ int serve_run(const struct serve_config *c)
 	r = run(&s);
 	link_close(&s.core);
 	link_close(&s.supervisor);
+	loop_remove(s.event);
 	loop_remove(s.idle);
 	loop_remove(s.reap);
 	loop_free(s.loop);

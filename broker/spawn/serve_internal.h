@@ -36,7 +36,7 @@ struct serve {
 	struct live *live; /* running */
 	struct live
 	    *leaving; /* init has exited; cgroup, mounts, a lease process or a tie are left */
-	struct loop_source *idle, *reap;
+	struct loop_source *idle, *reap, *event;
 	int64_t reap_ns;
 	int result;
 };

@@ -379,7 +379,7 @@ static void a_tie_is_a_cgroup_that_processes_can_be_known_by(void **state)
 	if (f)
 		(void)fclose(f);
 	assert_true(seen);
-	assert_int_equal(cgroups_left("/ties/" SESSION), 1);
+	assert_int_equal(cgroups_left("/ties.sshd/" SESSION), 1);
 	/* it is removed when the session has ended and its processes have gone; they are not ours
 	 * to kill */
 	assert_int_equal(
@@ -388,11 +388,11 @@ static void a_tie_is_a_cgroup_that_processes_can_be_known_by(void **state)
 	hear(&s, "sandbox.ended", &m);
 	msg_done(&m);
 	assert_int_equal(kill(pid, 0), 0);
-	assert_int_equal(cgroups_left("/ties/" SESSION), 1);
+	assert_int_equal(cgroups_left("/ties.sshd/" SESSION), 1);
 	(void)kill(pid, SIGKILL);
 	(void)waitpid(pid, NULL, 0);
 	int64_t deadline = clock_mono_ns() + SECONDS(3);
-	while (cgroups_left("/ties/" SESSION) > 0) {
+	while (cgroups_left("/ties.sshd/" SESSION) > 0) {
 		assert_true(clock_mono_ns() < deadline);
 		(void)poll(NULL, 0, 5);
 	}

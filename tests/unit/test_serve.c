@@ -341,7 +341,7 @@ static void an_init_that_exits_is_told(void **state)
 
 	started(s, "one", false);
 	(void)probe(s, "x", "count");
-	ended(s, "one", "init has exited");
+	ended(s, "one", "out of memory");
 	assert_int_equal(probe(s, "", "count"), 0);
 }
 
