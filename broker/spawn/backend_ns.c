@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,8 @@
 #include "broker/spawn/rootfs.h"
 #include "broker/spawn/skeleton.h"
 #include "broker/spawn/skeleton_etc.h"
+#include "broker/spawn/workspace.h"
+#include "broker/workspace/store.h"
 #include "lib/confine.h"
 #include "lib/digest.h"
 #include "lib/err.h"
@@ -52,6 +55,8 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 {
 	const struct skeleton *skeleton;
 	struct rootfs root = ROOTFS_NONE;
+	struct workspace work = WORKSPACE_NONE;
+	uint32_t base;
 	int r;
 
 	f->step = "template";
@@ -67,11 +72,19 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	if ((r = rootfs_make(
 	         skeleton, p, s->spare.userns, idmap_base(b->ids, s->spare.block), &root, e)) < 0)
 		return r;
+	f->step = "workspace";
+	base = idmap_base(b->ids, s->spare.block);
+	(void)str_copy(s->session, sizeof s->session, session);
+	if ((r = workspace_make(b->work, session, p, base, root.up, b->landlock, &work, e)) < 0) {
+		rootfs_done(&root);
+		return r;
+	}
 
 	struct enter n = {.plan = p,
 	    .host = &b->host,
 	    .skeleton = skeleton,
 	    .rootfs = &root,
+	    .workspace = &work,
 	    .cgroup = &s->cgroup,
 	    .ns = &s->spare.ns,
 	    .userns = s->spare.userns,
@@ -82,6 +95,7 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	    .landlock_abi = b->landlock};
 
 	r = enter(&n);
+	workspace_done(&work);
 	cgroup_joined(&s->cgroup);
 	s->usr_mapped = root.usr_mapped;
 	if (r < 0) {
@@ -112,6 +126,9 @@ static int release(struct sandbox *s)
 	util_close(&s->spare.ns.listener);
 	if ((r = cgroup_remove(s->b->cgroups, &s->cgroup)) < 0)
 		return r;
+	/* the last of its mounts went with its last process */
+	if (s->b->work)
+		(void)work_release(s->b->work, s->session);
 	spare_done(&s->spare, s->b->ids);
 	return 0;
 }
@@ -236,7 +253,9 @@ static int ns_idle(struct backend *base)
 	struct ns_backend *b = ns_of(base);
 	int r = spare_refill(&b->spares, &b->host, b->ids, NULL);
 
-	return r > 0 ? 1 : cgroups_refill(b->cgroups);
+	if (r <= 0)
+		r = cgroups_refill(b->cgroups);
+	return r > 0 ? 1 : b->work ? work_idle(b->work) : 0;
 }
 
 static int ns_event_fd(struct backend *base)
@@ -256,6 +275,7 @@ static void ns_free(struct backend *base)
 	if (b->ids)
 		spares_done(&b->spares, b->ids);
 	skeletons_free(b->skeletons);
+	work_close(b->work);
 	cgroups_free(b->cgroups);
 	idmap_free(b->ids);
 	host_leave(&b->host);
@@ -309,9 +329,23 @@ static void describe(struct ns_backend *b)
 		    b->kernel, sizeof b->kernel, "%.*s", (int)sizeof b->kernel - 1, u.release);
 }
 
+/* Known by its path, to be found again among spawn's own mounts. */
+static int path_of(int fd, char *dst, size_t size)
+{
+	char link[64];
+	ssize_t n;
+
+	(void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	n = readlink(link, dst, size - 1);
+	dst[n < 0 ? 0 : n] = '\0';
+	return n < 0 ? -errno : 0;
+}
+
 struct backend *backend_ns_new(const struct backend_ns_config *c, struct err *e)
 {
+	cleanup_close int workspaces = c->workspaces_fd > 0 ? c->workspaces_fd : -1;
 	struct ns_backend *b = calloc(1, sizeof *b);
+	char path[PATH_MAX];
 
 	if (!b) {
 		(void)err_set(e, -ENOMEM, "no memory");
@@ -330,8 +364,14 @@ struct backend *backend_ns_new(const struct backend_ns_config *c, struct err *e)
 		goto fail;
 	}
 	/* cgroups first, while the host's mounts can be seen */
+	if (workspaces >= 0 && path_of(workspaces, path, sizeof path) < 0) {
+		(void)err_set(e, -errno, "workspaces: %m");
+		goto fail;
+	}
 	if (check_dumpable(e) < 0 || cgroups_open(&b->cgroups, c->instance, c->state_fd, e) < 0 ||
 	    host_enter(&b->host, c->state_fd, c->libexec_fd, e) < 0)
+		goto fail;
+	if (workspaces >= 0 && workspace_store(&b->host, path, workspaces, b->ids, &b->work, e) < 0)
 		goto fail;
 	b->skeletons = skeletons_new(&b->host, e);
 	if (!b->skeletons)
@@ -351,6 +391,11 @@ int backend_ns_tie(
 int backend_ns_untie(struct backend *b, const char *session)
 {
 	return cgroup_untie(ns_of(b)->cgroups, session);
+}
+
+struct work_store *backend_ns_work(struct backend *b)
+{
+	return ns_of(b)->work;
 }
 
 struct host *backend_ns_host(struct backend *b)

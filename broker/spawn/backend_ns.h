@@ -10,10 +10,12 @@
 struct backend;
 struct err;
 struct host;
+struct work_store;
 
 struct backend_ns_config {
 	int state_fd;         /* STATE/spawn; taken over */
 	int libexec_fd;       /* postern-init and postern-cred; taken over */
+	int workspaces_fd;    /* STATE/workspaces; taken over; 0: none */
 	const char *instance; /* for cgroup names */
 	uint32_t idbase, idcount;
 };
@@ -26,6 +28,8 @@ struct backend *backend_ns_new(const struct backend_ns_config *c, struct err *e)
 int backend_ns_tie(
     struct backend *b, const char *session, char *path, unsigned long size, struct err *e);
 int backend_ns_untie(struct backend *b, const char *session);
+/* Borrowed; NULL: none. */
+struct work_store *backend_ns_work(struct backend *b);
 /* Borrowed: to start programs of ours outside of spawn's own mounts. */
 struct host *backend_ns_host(struct backend *b);
 

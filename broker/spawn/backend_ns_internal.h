@@ -20,6 +20,7 @@
 struct idmap;
 struct programs_kept;
 struct skeletons;
+struct work_store;
 
 struct ns_backend {
 	struct backend base;
@@ -27,6 +28,7 @@ struct ns_backend {
 	struct idmap *ids;
 	struct cgroups *cgroups;
 	struct skeletons *skeletons;
+	struct work_store *work; /* NULL: no workspaces here */
 	struct programs_kept *programs;
 	struct spares spares;
 	int landlock;
@@ -38,6 +40,7 @@ struct sandbox {
 	struct ns_backend *b; /* first: a sandbox begins with its back end */
 	struct cgroup cgroup;
 	struct spare spare;
+	char session[37];
 	int pts, pidfd;
 	pid_t pid;
 	unsigned programs; /* how many may be run, 0: any */

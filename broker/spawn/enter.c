@@ -30,6 +30,7 @@
 #include "broker/spawn/rootfs.h"
 #include "broker/spawn/skeleton.h"
 #include "broker/spawn/skeleton_etc.h"
+#include "broker/spawn/workspace.h"
 #include "lib/defence.h"
 
 #define INIT_FD    3
@@ -133,6 +134,11 @@ RAW_SYSCALLS static int mount_parts(struct enter *n)
 		return r;
 	TRY(mount("/up/shm", "/mnt/dev/shm", NULL, MS_BIND, NULL));
 	return 0;
+}
+
+RAW_SYSCALLS static int mount_workspace(struct enter *n)
+{
+	return n->workspace ? workspace_enter(n->workspace) : 0;
 }
 
 /* Of this process's own pid namespace, so it is made here. */
@@ -314,6 +320,7 @@ static const struct step {
     {"namespaces", join_spare},
     {"overlay", mount_overlay},
     {"mounts", mount_parts},
+    {"workspace", mount_workspace},
     {"proc", mount_proc},
     {"programs", limit_programs},
     {"pivot_root", pivot},

@@ -19,7 +19,7 @@
 
 struct idmap {
 	uint32_t base;
-	unsigned blocks, next, taken;
+	unsigned blocks, next, taken, kept;
 	uint8_t busy[IDMAP_BLOCKS_MAX];
 };
 
@@ -69,6 +69,30 @@ void idmap_return(struct idmap *m, int block)
 	m->taken--;
 }
 
+int idmap_keep(struct idmap *m)
+{
+	for (unsigned b = m->blocks - 1; b > 0 && m->kept < m->blocks / 2; b--)
+		if (!m->busy[b]) {
+			m->busy[b] = 1;
+			m->kept++;
+			return (int)b;
+		}
+	return -EAGAIN;
+}
+
+void idmap_keep_base(struct idmap *m, uint32_t base)
+{
+	for (unsigned b = 1; b < m->blocks; b++) {
+		uint32_t at = idmap_base(m, (int)b);
+
+		/* when the range was moved, it may lie across two of today's */
+		if (m->busy[b] || at >= base + IDMAP_BLOCK || base >= at + IDMAP_BLOCK)
+			continue;
+		m->busy[b] = 1;
+		m->kept++;
+	}
+}
+
 uint32_t idmap_base(const struct idmap *m, int block)
 {
 	return m->base + (uint32_t)block * IDMAP_BLOCK;
@@ -104,13 +128,13 @@ static __attribute__((noreturn)) void child(int from_parent, int to_parent)
 	_exit(0);
 }
 
-static int write_maps(pid_t pid, uint32_t base)
+static int write_maps(pid_t pid, uint32_t from, uint32_t base)
 {
 	static const char *const maps[] = {"uid_map", "gid_map"};
 	char path[64], line[64];
 	int r = 0;
 
-	(void)snprintf(line, sizeof line, "0 %u %u\n", base, IDMAP_BLOCK);
+	(void)snprintf(line, sizeof line, "%u %u %u\n", from, base, IDMAP_BLOCK);
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(maps); i++) {
 		(void)snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, maps[i]);
 		r = write_file(path, line);
@@ -146,7 +170,7 @@ static pid_t clone_as(uint32_t uid)
 }
 
 /* The pipes' four ends stay open on both sides, so everybody always says something. */
-static int make_userns(uint32_t base, const int down[2], const int up[2])
+static int make_userns(uint32_t from, uint32_t base, const int down[2], const int up[2])
 {
 	pid_t pid = clone_as(base);
 	int r, ns = -1;
@@ -155,7 +179,7 @@ static int make_userns(uint32_t base, const int down[2], const int up[2])
 		child(down[0], up[1]);
 	if (pid < 0)
 		return -errno;
-	r = write_maps(pid, base);
+	r = write_maps(pid, from, base);
 	if (write(down[1], r == 0 ? "+" : "-", 1) != 1)
 		(void)kill(pid, SIGKILL);
 	if (waitpid(pid, NULL, 0) < 0)
@@ -165,17 +189,22 @@ static int make_userns(uint32_t base, const int down[2], const int up[2])
 	return read(up[0], &ns, sizeof ns) == (ssize_t)sizeof ns ? ns : -EPROTO;
 }
 
-int idmap_userns(const struct idmap *m, int block, struct err *e)
+int idmap_shift(uint32_t from, uint32_t to, struct err *e)
 {
 	int down[2] = {-1, -1}, up[2] = {-1, -1}, r;
 
 	if (pipe2(down, O_CLOEXEC) < 0 || pipe2(up, O_CLOEXEC | O_NONBLOCK) < 0)
 		r = -errno;
 	else
-		r = make_userns(idmap_base(m, block), down, up);
+		r = make_userns(from, to, down, up);
 	for (size_t i = 0; i < 2; i++) {
 		util_close(&down[i]);
 		util_close(&up[i]);
 	}
 	return r < 0 ? err_set(e, r, "user namespace: %s", strerror(-r)) : r;
+}
+
+int idmap_userns(const struct idmap *m, int block, struct err *e)
+{
+	return idmap_shift(0, idmap_base(m, block), e);
 }

@@ -1,5 +1,6 @@
 /*
- * postern-spawn state=FD idbase=N idcount=N instance=NAME libexec=FD; fd 3 is the link to the
+ * postern-spawn state=FD idbase=N idcount=N instance=NAME libexec=FD
+ * workspaces=FD; fd 3 is the link to the
  * supervisor.
  *
  * The one privileged process: builds sandboxes from resolved plans, and holds no secret.
@@ -63,12 +64,13 @@ static const char *value_of(const char *arg, const char *name)
 
 static int parse(int argc, char **argv, struct args *ret)
 {
-	uint64_t state = 0, libexec = 0, base = 0, count = 0;
+	uint64_t state = 0, libexec = 0, work = 0, base = 0, count = 0;
 	const struct {
 		const char *name;
 		uint64_t *value, max;
 	} numbers[] = {{"state", &state, 65535}, {"libexec", &libexec, 65535},
-	    {"idbase", &base, UINT32_MAX}, {"idcount", &count, UINT32_MAX}};
+	    {"workspaces", &work, 65535}, {"idbase", &base, UINT32_MAX},
+	    {"idcount", &count, UINT32_MAX}};
 
 	for (int i = 1; i < argc; i++) {
 		const char *v = value_of(argv[i], "instance");
@@ -82,10 +84,11 @@ static int parse(int argc, char **argv, struct args *ret)
 		if (!known)
 			return -EINVAL;
 	}
-	if (!state || !libexec || !base || !count || !ret->instance[0])
+	if (!state || !libexec || !work || !base || !count || !ret->instance[0])
 		return -EINVAL;
 	ret->b = (struct backend_ns_config){.state_fd = (int)state,
 	    .libexec_fd = (int)libexec,
+	    .workspaces_fd = (int)work,
 	    .instance = ret->instance,
 	    .idbase = (uint32_t)base,
 	    .idcount = (uint32_t)count};
@@ -235,17 +238,19 @@ int main(int argc, char **argv)
 	if (parse(argc, argv, &a) < 0) {
 		log_error(
 		    "usage: postern-spawn state=FD idbase=N idcount=N instance=NAME libexec=FD "
+		    "workspaces=FD "
 		    "(started by postern-supervisor)");
 		return 2;
 	}
-	const int keep[] = {LINK_FD, a.b.state_fd, a.b.libexec_fd};
+	const int keep[] = {LINK_FD, a.b.state_fd, a.b.libexec_fd, a.b.workspaces_fd};
 
 	(void)umask(022);
 	drop_keyring();
 	raise_open_files();
 	if ((r = confine_fds(keep, ARRAY_LEN(keep))) < 0 ||
 	    (r = fd_set_cloexec(a.b.state_fd, true)) < 0 ||
-	    (r = fd_set_cloexec(a.b.libexec_fd, true)) < 0 || (r = confine_basics()) < 0)
+	    (r = fd_set_cloexec(a.b.libexec_fd, true)) < 0 ||
+	    (r = fd_set_cloexec(a.b.workspaces_fd, true)) < 0 || (r = confine_basics()) < 0)
 		(void)err_set(&e, r, "cannot confine itself: %s", strerror(-r));
 	else if (!(b = backend_ns_new(&a.b, &e)))
 		r = e.code;

@@ -227,6 +227,7 @@ static void arguments(const struct child *c, struct launch *l, int link)
 	case CHILD_SPAWN:
 		launch_fd(l, "state", s->dirs.spawn);
 		launch_fd(l, "libexec", s->dirs.libexec);
+		launch_fd(l, "workspaces", s->dirs.workspaces);
 		break;
 	default:
 		launch_fd(l, "config", s->dirs.config);

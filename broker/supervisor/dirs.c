@@ -25,6 +25,7 @@ static const struct {
     {"core", ID_CORE, 0700, offsetof(struct dirs, core)},
     {"keys", ID_SIGNER, 0700, offsetof(struct dirs, keys)},
     {"spawn", 0, 0700, offsetof(struct dirs, spawn)},
+    {"workspaces", 0, 0700, offsetof(struct dirs, workspaces)},
     {"hostkeys", 0, 0700, offsetof(struct dirs, hostkeys)},
     {"export", ID_EXPORT, 0750, offsetof(struct dirs, export)},
     {"archive", ID_EXPORT, 0750, offsetof(struct dirs, archive)},
@@ -37,13 +38,13 @@ static int *field(struct dirs *d, size_t offset)
 
 void dirs_init(struct dirs *d)
 {
-	*d = (struct dirs){-1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+	*d = (struct dirs){-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
 }
 
 void dirs_done(struct dirs *d)
 {
 	int *const all[] = {&d->state, &d->config, &d->run, &d->core, &d->keys, &d->spawn,
-	    &d->hostkeys, &d->export, &d->archive, &d->libexec};
+	    &d->workspaces, &d->hostkeys, &d->export, &d->archive, &d->libexec};
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		util_close(all[i]);

@@ -10,7 +10,7 @@ struct settings;
 
 struct dirs {
 	int state, config, run;
-	int core, keys, spawn, hostkeys, export, archive;
+	int core, keys, spawn, workspaces, hostkeys, export, archive;
 	int libexec; /* where this program lies, and the daemons beside it */
 };
 

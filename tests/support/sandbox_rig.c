@@ -54,11 +54,13 @@ int rig_new(struct rig *r, const char *libexec, uint32_t idbase, struct err *e)
 	r->parent_fd = open(rig_build_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (r->parent_fd < 0)
 		return err_set(e, -errno, "%s: %m", rig_build_dir());
+	(void)snprintf(r->workspaces, sizeof r->workspaces, "work-%s", r->instance);
 	c.state_fd = fd_open_dir(r->parent_fd, r->dir, 0700);
+	c.workspaces_fd = fd_open_dir(r->parent_fd, r->workspaces, 0700);
 	(void)snprintf(path, sizeof path, "%s/libexec/postern", rig_build_dir());
 	c.libexec_fd = open(libexec ? libexec : path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	c.instance = r->instance;
-	if (c.state_fd < 0 || c.libexec_fd < 0)
+	if (c.state_fd < 0 || c.libexec_fd < 0 || c.workspaces_fd < 0)
 		return err_set(e, -errno, "directories of the rig: %m");
 	r->b = backend_ns_new(&c, e);
 	return r->b ? 0 : -1;
@@ -68,8 +70,10 @@ void rig_free(struct rig *r)
 {
 	if (r->b)
 		r->b->ops->free(r->b);
-	if (r->parent_fd >= 0)
+	if (r->parent_fd >= 0) {
 		(void)unlinkat(r->parent_fd, r->dir, AT_REMOVEDIR);
+		(void)unlinkat(r->parent_fd, r->workspaces, AT_REMOVEDIR);
+	}
 	util_close(&r->parent_fd);
 }
 

@@ -21,7 +21,7 @@
 struct rig {
 	struct backend *b;
 	int parent_fd; /* where the state directory lies */
-	char dir[64];
+	char dir[64], workspaces[64];
 	char instance[32];
 };
 
