@@ -109,6 +109,21 @@ static int read_field(struct scope *s, const char *key, const json_t *v, struct 
 		(void)str_copy(s->template, sizeof s->template, name);
 		return 0;
 	}
+	if (strcmp(key, "workspace") == 0) {
+		const char *name = json_string_value(v);
+
+		if (!name || json_string_length(v) != strlen(name) ||
+		    (!name_valid(name, strlen(name)) && strcmp(name, "none") != 0))
+			return bad(e, key, "a workspace's name, or none");
+		(void)str_copy(s->workspace, sizeof s->workspace, name);
+		return 0;
+	}
+	if (strcmp(key, "workspace_mode") == 0) {
+		if (!json_is_string(v) || strcmp(json_string_value(v), "ro") != 0)
+			return bad(e, key, "ro");
+		s->read_only = true;
+		return 0;
+	}
 	if (strcmp(key, "credentials") == 0)
 		return read_list(key, v, &s->credentials, e);
 	if (strcmp(key, "egress") == 0)
@@ -219,6 +234,10 @@ json_t *scope_to_json(const struct scope *s)
 
 	if (s->template[0] != '\0')
 		r |= json_object_set_new(o, "template", json_string(s->template));
+	if (s->workspace[0] != '\0')
+		r |= json_object_set_new(o, "workspace", json_string(s->workspace));
+	if (s->read_only)
+		r |= json_object_set_new(o, "workspace_mode", json_string("ro"));
 	r |= put_list(o, "credentials", &s->credentials);
 	r |= put_list(o, "egress", &s->egress);
 	if (s->lifetime_s != 0)

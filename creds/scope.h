@@ -3,8 +3,8 @@
  * is a JSON object:
  *
  *   {"v":1, "template":NAME, "credentials":["jwt:AUDIENCE", ...], "egress":["HOST:PORT", ...],
- *    "lifetime_s":N, "idle_s":N, "person":TEXT, "task":TEXT,
- *    "allow":["exec","shell","sftp","pty","forward","credential"]}
+ *    "workspace":NAME|"none", "workspace_mode":"ro", "lifetime_s":N, "idle_s":N, "person":TEXT,
+ * "task":TEXT, "allow":["exec","shell","sftp","pty","forward","credential"]}
  *
  * Only "v" is required. A field that is absent does not narrow; an empty list allows nothing. An
  * unknown key, a wrong type, a value out of range or a duplicate key refuses the whole: a scope
@@ -43,7 +43,9 @@ struct scope_list {
 };
 
 struct scope {
-	char template[32]; /* "": absent */
+	char template[32];  /* "": absent */
+	char workspace[32]; /* "": absent; "none": no workspace */
+	bool read_only;     /* workspace_mode is there, and is ro */
 	struct scope_list credentials;
 	struct scope_list egress;
 	int64_t lifetime_s; /* 0: absent */

@@ -154,6 +154,34 @@ static int check_kept(const struct cert *c, struct authorize_answer *a)
 	return 0;
 }
 
+/* The role's workspace, or another that it lists and the scope names; read-only if either says so.
+ */
+static int cut_workspace(const struct role *role, const struct scope *s, struct authorize_answer *a)
+{
+	const char *name = s->workspace[0] ? s->workspace : role->workspace;
+	struct grant *g = &a->grant;
+
+	if (!*name || strcmp(name, "none") == 0)
+		return 0;
+	if (!role_may_open(role, name))
+		return refuse(a, "the scope asks for workspace %s, which is none of role %s", name,
+		    role->name);
+	(void)str_copy(g->workspace, sizeof g->workspace, name);
+	g->workspace_mode = s->read_only ? PLAN_WORKSPACE_RO : role->workspace_mode;
+	return 0;
+}
+
+/* What the template says no to, whatever the role allows. */
+static void cut_by_template(const struct authorize_query *q, struct grant *g)
+{
+	const struct template *t = config_template(q->config, g->tenant, g->template_name);
+
+	if (t && !t->forward)
+		g->actions &= ~(unsigned)GRANT_FORWARD;
+	if (t && !t->credentials)
+		g->actions &= ~(unsigned)GRANT_CREDENTIAL;
+}
+
 /* Policy cut by scope. What the certificate does not permit, or the scope leaves out, is gone. */
 static int cut_grant(const struct authorize_query *q, const struct cert *c, const struct role *role,
     struct authorize_answer *a)
@@ -165,7 +193,8 @@ static int cut_grant(const struct authorize_query *q, const struct cert *c, cons
 	if (s->template[0] && strcmp(s->template, role->template_name) != 0)
 		return refuse(a, "the scope asks for template %s, role %s has %s", s->template,
 		    role->name, role->template_name);
-	if ((r = check_kept(c, a)) < 0 || (r = person_of(c, a)) < 0)
+	if ((r = check_kept(c, a)) < 0 || (r = person_of(c, a)) < 0 ||
+	    (r = cut_workspace(role, s, a)) < 0)
 		return r;
 	g->revision = 1;
 	(void)str_copy(g->tenant, sizeof g->tenant, a->tenant->name);
@@ -176,6 +205,7 @@ static int cut_grant(const struct authorize_query *q, const struct cert *c, cons
 		g->actions &= ~(unsigned)GRANT_PTY;
 	if (!(c->permit & CERT_PERMIT_PORT_FORWARDING))
 		g->actions &= ~(unsigned)GRANT_FORWARD;
+	cut_by_template(q, g);
 	g->credentials = scope_list_narrow(&s->credentials, role->credentials);
 	g->egress = json_array(); /* nothing leaves a sandbox yet */
 	g->env = json_deep_copy(role->env);

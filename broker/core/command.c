@@ -22,6 +22,8 @@
 
 #define TEXT_MAX (64u * 1024)
 
+_Static_assert(TEMPLATE_ENTRY_MAX <= COMMAND_ARGS_MAX, "argv has room for an entry");
+
 static const char *const kind_names[] = {"exec", "shell", "subsystem"};
 
 const char *command_kind_name(enum command_kind k)
@@ -215,6 +217,8 @@ static int check_sftp(const struct template *t, struct err *e)
 	struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT};
 	const char *path = t->root == PLAN_ROOT_HOST ? "/" : t->root_path;
 
+	if (t->root == PLAN_ROOT_IMAGE) /* not for us to open; spawn puts one in where it lacks */
+		return 0;
 	cleanup_close int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0) /* spawn will say what is wrong with it */
 		return 0;
@@ -236,6 +240,19 @@ static int build_argv(
 		c->argv[0] = keep(c, strdup(COMMAND_SFTP));
 		return c->argv[0] ? 0 : err_set(e, -ENOMEM, "no memory");
 	}
+	if (!run && json_is_array(t->entry)) {
+		json_t *v;
+		size_t i;
+
+		json_array_foreach(t->entry, i, v)
+		{
+			if (!(c->argv[i] = keep(c, strdup(json_string_value(v)))))
+				return err_set(e, -ENOMEM, "no memory");
+		}
+		return 0;
+	}
+	if (!run && t->entry)
+		run = json_string_value(t->entry);
 	c->argv[0] = keep(c, strdup(t->shell));
 	c->argv[1] = keep(c, strdup(run ? "-c" : "-l"));
 	c->argv[2] = run ? keep(c, strdup(run)) : NULL;

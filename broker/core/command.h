@@ -19,6 +19,7 @@ struct template;
 #define COMMAND_SFTP     "/usr/lib/openssh/sftp-server"
 #define COMMAND_TERM_MAX 63
 #define COMMAND_ENV_MAX  120
+#define COMMAND_ARGS_MAX 16 /* TEMPLATE_ENTRY_MAX */
 
 enum command_kind { COMMAND_EXEC, COMMAND_SHELL, COMMAND_SUBSYSTEM };
 
@@ -31,10 +32,10 @@ struct command {
 	uint16_t cols, rows, xpixel, ypixel;
 
 	/* command_resolve() */
-	char *argv[4];
+	char *argv[COMMAND_ARGS_MAX + 1];
 	char *envp[COMMAND_ENV_MAX + 1];
 	size_t nenv;
-	char *storage[COMMAND_ENV_MAX + 8]; /* what argv and envp point to */
+	char *storage[COMMAND_ENV_MAX + COMMAND_ARGS_MAX + 8]; /* what argv and envp point to */
 	size_t nstorage;
 	json_t *env_names; /* of the client's variables that got in */
 };

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/core/config_internal.h"
 #include "creds/key.h"
 #include "lib/buf.h"
 #include "lib/err.h"
@@ -17,17 +18,12 @@
 
 /* ---- the files of a directory ---- */
 
-struct names {
-	char (*name)[NAME_MAX_LEN + 1];
-	size_t n, max;
-};
-
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(a, b);
 }
 
-static int add_name(struct names *l, const char *dir, const char *file, struct err *e)
+static int add_name(struct config_names *l, const char *dir, const char *file, struct err *e)
 {
 	size_t len = strlen(file), suffix = strlen(SUFFIX);
 	char what[64];
@@ -49,8 +45,7 @@ static int add_name(struct names *l, const char *dir, const char *file, struct e
 	return 0;
 }
 
-/* The names, sorted; no directory: none. */
-static int list_names(int dirfd, const char *dir, struct names *l, struct err *e)
+int config_names(int dirfd, const char *dir, struct config_names *l, struct err *e)
 {
 	int fd = openat(dirfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
 	struct dirent *entry;
@@ -73,12 +68,11 @@ static int list_names(int dirfd, const char *dir, struct names *l, struct err *e
 	return r;
 }
 
-/* Reads DIR/NAME.yaml and adds it to the digest of everything. */
-static int load_file(int dirfd, const char *dir, const char *name, struct digest *all,
+int config_file(int dirfd, const char *dir, const char *name, struct digest *all,
     struct yaml_doc **ret, uint8_t digest[DIGEST_LEN], struct err *e)
 {
 	cleanup_buf struct buf b;
-	char path[64 + NAME_MAX_LEN];
+	char path[96 + NAME_MAX_LEN];
 	int r;
 
 	buf_init(&b, YAML_SIZE_MAX);
@@ -91,32 +85,7 @@ static int load_file(int dirfd, const char *dir, const char *name, struct digest
 	return yaml_parse(path, b.data, b.len, ret, e);
 }
 
-/* ---- templates, tenants ---- */
-
-static int load_templates(
-    int dirfd, const struct names *l, struct digest *all, struct config *c, struct err *e)
-{
-	uint8_t digest[DIGEST_LEN];
-	int r;
-
-	c->template = calloc(l->n + 1, sizeof *c->template);
-	if (!c->template)
-		return err_set(e, -ENOMEM, "no memory for the templates");
-	for (size_t i = 0; i < l->n; i++) {
-		cleanup_yaml struct yaml_doc *d = NULL;
-
-		if ((r = load_file(dirfd, "templates", l->name[i], all, &d, digest, e)) < 0 ||
-		    (r = template_parse(d, l->name[i], &c->template[c->ntemplates], e)) < 0)
-			return r;
-		c->ntemplates++;
-	}
-	if (!config_template(c, "default")) {
-		if (template_default(&c->template[c->ntemplates]) < 0)
-			return err_set(e, -ENOMEM, "no memory for the templates");
-		c->ntemplates++;
-	}
-	return 0;
-}
+/* ---- tenants ---- */
 
 /* The keys themselves: those of ca_files are in no file of ours. */
 static void digest_cas(struct digest *all, const struct tenant *t)
@@ -130,7 +99,7 @@ static void digest_cas(struct digest *all, const struct tenant *t)
 }
 
 static int load_tenants(
-    int dirfd, const struct names *l, struct digest *all, struct config *c, struct err *e)
+    int dirfd, const struct config_names *l, struct digest *all, struct config *c, struct err *e)
 {
 	uint8_t digest[DIGEST_LEN];
 	int r;
@@ -142,7 +111,7 @@ static int load_tenants(
 		cleanup_yaml struct yaml_doc *d = NULL;
 		struct tenant *t = &c->tenant[c->ntenants];
 
-		if ((r = load_file(dirfd, "tenants", l->name[i], all, &d, digest, e)) < 0 ||
+		if ((r = config_file(dirfd, "tenants", l->name[i], all, &d, digest, e)) < 0 ||
 		    (r = tenant_parse(d, l->name[i], dirfd, &c->host, t, e)) < 0)
 			return r;
 		memcpy(t->digest, digest, DIGEST_LEN);
@@ -160,7 +129,7 @@ static int check_templates(const struct config *c, struct err *e)
 		const struct tenant *t = &c->tenant[i];
 
 		for (size_t j = 0; j < t->nroles; j++)
-			if (!config_template(c, t->role[j].template_name))
+			if (!config_template(c, t->name, t->role[j].template_name))
 				return err_set(e, -EINVAL,
 				    "tenants/%s.yaml:%u: role %s: there is no template %s", t->name,
 				    t->role[j].line, t->role[j].name, t->role[j].template_name);
@@ -219,7 +188,8 @@ static int check_cas(const struct config *c, struct err *e)
 
 /* ---- all ---- */
 
-static int load_all(int dirfd, struct names *l, struct digest *all, struct config *c, struct err *e)
+static int load_all(
+    int dirfd, struct config_names *l, struct digest *all, struct config *c, struct err *e)
 {
 	int r;
 
@@ -227,13 +197,14 @@ static int load_all(int dirfd, struct names *l, struct digest *all, struct confi
 	    (r = export_config_load(dirfd, &c->export, e)) < 0)
 		return r;
 	l->max = CONFIG_TEMPLATES_MAX;
-	if ((r = list_names(dirfd, "templates", l, e)) < 0 ||
-	    (r = load_templates(dirfd, l, all, c, e)) < 0)
+	if ((r = config_load_templates(dirfd, l, all, c, e)) < 0)
 		return r;
 	l->n = 0;
 	l->max = CONFIG_TENANTS_MAX;
-	if ((r = list_names(dirfd, "tenants", l, e)) < 0 ||
-	    (r = load_tenants(dirfd, l, all, c, e)) < 0)
+	if ((r = config_names(dirfd, "tenants", l, e)) < 0 ||
+	    (r = load_tenants(dirfd, l, all, c, e)) < 0 ||
+	    (r = config_load_own(dirfd, l, all, c, e)) < 0 ||
+	    (r = config_load_images(dirfd, all, c, e)) < 0)
 		return r;
 	if ((r = check_templates(c, e)) < 0 || (r = check_cas(c, e)) < 0 ||
 	    (r = check_unix(c, e)) < 0)
@@ -260,7 +231,7 @@ int config_load(int dirfd, struct config **ret, struct err *e)
 	    CONFIG_TENANTS_MAX > CONFIG_TEMPLATES_MAX ? CONFIG_TENANTS_MAX : CONFIG_TEMPLATES_MAX;
 	struct config *c = calloc(1, sizeof *c);
 	struct digest *all = digest_new();
-	struct names l = {.name = calloc(most, sizeof l.name[0])};
+	struct config_names l = {.name = calloc(most, sizeof l.name[0])};
 	int r;
 
 	if (!c || !all || !l.name) {
@@ -300,14 +271,6 @@ const struct tenant *config_tenant(const struct config *c, const char *name)
 	for (size_t i = 0; i < c->ntenants; i++)
 		if (strcmp(c->tenant[i].name, name) == 0)
 			return &c->tenant[i];
-	return NULL;
-}
-
-const struct template *config_template(const struct config *c, const char *name)
-{
-	for (size_t i = 0; i < c->ntemplates; i++)
-		if (strcmp(c->template[i].name, name) == 0)
-			return &c->template[i];
 	return NULL;
 }
 

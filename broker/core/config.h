@@ -20,14 +20,15 @@ struct err;
 struct key;
 
 #define CONFIG_TENANTS_MAX   256
-#define CONFIG_TEMPLATES_MAX 256
+#define CONFIG_TEMPLATES_MAX 256 /* the host's */
+#define CONFIG_OWN_MAX       32  /* each tenant's */
 
 struct config {
 	struct host_config host;
 	struct export_config export;
 	size_t ntenants, ntemplates;
 	struct tenant *tenant;      /* by name */
-	struct template *template;  /* by name; "default" is always there */
+	struct template *template;  /* the host's, then the tenants'; "default" is always there */
 	uint8_t digest[DIGEST_LEN]; /* over the names and contents of all files */
 };
 
@@ -36,7 +37,13 @@ struct config {
 int config_load(int dirfd, struct config **ret, struct err *e);
 void config_free(struct config *c); /* NULL is fine */
 const struct tenant *config_tenant(const struct config *c, const char *name);
-const struct template *config_template(const struct config *c, const char *name);
+/* The tenant's own of that name, else the host's; tenant NULL: the host's. NULL. */
+const struct template *config_template(
+    const struct config *c, const char *tenant, const char *name);
+/* A file that is not one of the configuration's, as if it were: what it extends is looked up. On
+ * success the caller calls template_done(). */
+int config_parse_template(const struct config *c, const struct yaml_doc *d, const char *name,
+    const char *tenant, struct template *ret, struct err *e);
 /* Whose CA is it? NULL: nobody's. */
 const struct tenant *config_tenant_by_ca(const struct config *c, const struct key *ca);
 /* A CA key must not be the host's own, whose private half every worker holds (fingerprint as

@@ -42,13 +42,16 @@ static json_t *templates(const struct config *c)
 	for (size_t i = 0; i < c->ntemplates; i++) {
 		const struct template *t = &c->template[i];
 
-		(void)json_array_append_new(
-		    list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
-		              t->name, "root", t->root == PLAN_ROOT_HOST ? "host" : t->root_path,
-		              "shell", t->shell, "memory", (json_int_t)t->memory_bytes, "pids",
-		              (json_int_t)t->pids, "cpu", (json_int_t)t->cpu_percent, "disk",
-		              (json_int_t)t->disk_bytes, "inodes", (json_int_t)t->disk_inodes,
-		              "open_files", (json_int_t)t->open_files));
+		const struct limits *l = &t->limits;
+
+		(void)json_array_append_new(list,
+		    json_pack("{s:s, s:s*, s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
+		        t->name, "tenant", *t->tenant ? t->tenant : NULL, "base",
+		        template_value(t, TEMPLATE_BASE), "tier", plan_tiers[t->tier], "shell",
+		        t->shell, "memory", (json_int_t)l->group.memory_bytes, "pids",
+		        (json_int_t)l->group.pids, "cpu", (json_int_t)l->group.cpu_percent, "disk",
+		        (json_int_t)l->disk_bytes, "inodes", (json_int_t)l->disk_inodes,
+		        "open_files", (json_int_t)l->open_files));
 	}
 	return list;
 }

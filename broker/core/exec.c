@@ -221,7 +221,7 @@ static void record(struct channel *ch)
 	struct conn *k = ch->conn;
 	struct core *c = k->core;
 	const struct template *t =
-	    c->config ? config_template(c->config, k->grant.template_name) : NULL;
+	    c->config ? config_template(c->config, k->grant.tenant, k->grant.template_name) : NULL;
 	struct session *fresh = NULL;
 	char why[CORE_REASON_MAX];
 	struct err e = ERR_INIT;

@@ -63,6 +63,13 @@ json_t *grant_json(const struct grant *g)
 		json_decref(o);
 		return NULL;
 	}
+	if (o && g->workspace_mode != PLAN_WORKSPACE_NONE &&
+	    (json_object_set_new(o, "workspace", json_string(g->workspace)) < 0 ||
+	        json_object_set_new(
+	            o, "workspace_mode", json_string(plan_workspaces[g->workspace_mode])) < 0)) {
+		json_decref(o);
+		return NULL;
+	}
 	return o;
 }
 
@@ -85,6 +92,8 @@ static const struct msg_field fields[] = {
     {"ca", MSG_STRING, 63, false},
     {"serial", MSG_STRING, 20, false},
     {"force_command", MSG_STRING, GRANT_COMMAND_MAX, true},
+    {"workspace", MSG_NAME, NAME_MAX_LEN, true}, /* both, or neither */
+    {"workspace_mode", MSG_STRING, 2, true},
     {NULL, MSG_INT, 0, false},
 };
 
@@ -126,6 +135,19 @@ static int parse_actions(const json_t *list, unsigned *ret)
 	return 0;
 }
 
+static int parse_workspace(const json_t *o, struct grant *g)
+{
+	const char *name = json_string_value(json_object_get(o, "workspace"));
+	const char *mode = json_string_value(json_object_get(o, "workspace_mode"));
+	int at = mode ? plan_word(plan_workspaces, mode) : PLAN_WORKSPACE_NONE;
+
+	if (!name != !mode || at < 0 || (mode && at == PLAN_WORKSPACE_NONE))
+		return -EBADMSG;
+	(void)str_copy(g->workspace, sizeof g->workspace, name ? name : "");
+	g->workspace_mode = (enum plan_workspace)at;
+	return 0;
+}
+
 static void copy_text(const json_t *o, const char *key, char *dst, size_t size)
 {
 	(void)str_copy(dst, size, json_string_value(json_object_get(o, key)));
@@ -141,9 +163,10 @@ int grant_parse(const json_t *o, struct grant *ret, struct err *e)
 		return r;
 	if (parse_actions(json_object_get(o, "actions"), &g.actions) < 0 ||
 	    parse_digest(json_string_value(json_object_get(o, "policy")), g.policy_digest) < 0 ||
-	    str_to_u64(
-	        json_string_value(json_object_get(o, "serial")), 0, UINT64_MAX, &g.cert_serial) < 0)
-		return err_set(e, -EBADMSG, "grant: actions, policy or serial");
+	    str_to_u64(json_string_value(json_object_get(o, "serial")), 0, UINT64_MAX,
+	        &g.cert_serial) < 0 ||
+	    parse_workspace(o, &g) < 0)
+		return err_set(e, -EBADMSG, "grant: actions, policy, serial or workspace");
 	g.revision = (uint32_t)json_integer_value(json_object_get(o, "revision"));
 	g.channels = (uint32_t)json_integer_value(json_object_get(o, "channels"));
 	g.expires_s = json_integer_value(json_object_get(o, "expires_s"));
@@ -232,6 +255,13 @@ static bool list_covers(const json_t *a, const json_t *b)
 	return true;
 }
 
+static bool workspace_covers(const struct grant *g, const struct grant *other)
+{
+	return other->workspace_mode == PLAN_WORKSPACE_NONE ||
+	       (g->workspace_mode >= other->workspace_mode &&
+	           strcmp(g->workspace, other->workspace) == 0);
+}
+
 bool grant_covers(const struct grant *g, const struct grant *other, const char **ret_field)
 {
 	const char *field = NULL;
@@ -257,6 +287,8 @@ bool grant_covers(const struct grant *g, const struct grant *other, const char *
 	else if (g->force_command &&
 	         (!other->force_command || strcmp(g->force_command, other->force_command) != 0))
 		field = "force_command";
+	else if (!workspace_covers(g, other))
+		field = "workspace";
 	if (field && ret_field)
 		*ret_field = field;
 	return !field;

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/spawn/plan.h"
 #include "lib/digest.h"
 #include "lib/str.h"
 
@@ -44,10 +45,12 @@ struct grant {
 	            1]; /* the scope's person, else the certificate's key id, escaped */
 	char task[GRANT_PERSON_MAX + 1]; /* the scope's, or empty */
 	unsigned actions;
-	json_t *credentials;               /* array of "jwt:AUDIENCE" */
-	json_t *egress;                    /* array of strings; nothing leaves a sandbox yet */
-	json_t *env;                       /* array of names, a trailing * matches any rest */
-	char *force_command;               /* of the certificate; NULL if none */
+	json_t *credentials;              /* array of "jwt:AUDIENCE" */
+	json_t *egress;                   /* array of strings; nothing leaves a sandbox yet */
+	json_t *env;                      /* array of names, a trailing * matches any rest */
+	char *force_command;              /* of the certificate; NULL if none */
+	char workspace[NAME_MAX_LEN + 1]; /* "" with PLAN_WORKSPACE_NONE */
+	enum plan_workspace workspace_mode;
 	uint32_t channels;                 /* at once on one connection */
 	int64_t expires_s;                 /* wall time: the certificate's, cut by lifetime */
 	int64_t lifetime_s;                /* of a session, from its start, on CLOCK_BOOTTIME */

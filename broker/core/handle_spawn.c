@@ -24,7 +24,8 @@ static const struct role *user_of(
 {
 	for (size_t i = 0; i < c->ntenants; i++)
 		for (size_t k = 0; k < c->tenant[i].nroles; k++)
-			if (strcmp(c->tenant[i].role[k].template_name, t->name) == 0) {
+			if (config_template(
+			        c, c->tenant[i].name, c->tenant[i].role[k].template_name) == t) {
 				*ret = &c->tenant[i];
 				return &c->tenant[i].role[k];
 			}
@@ -37,12 +38,14 @@ static void prepare(struct core *c)
 		const struct template *t = &c->config->template[i];
 		const struct tenant *tenant = NULL;
 		const struct role *role = user_of(c->config, t, &tenant);
+		struct grant as = {.actions = role ? role->actions : 0};
 		struct plan plan;
 
-		if (!role)
+		if (!role || (t->root == PLAN_ROOT_IMAGE && !*t->image))
 			continue;
-		template_plan(
-		    t, tenant->name, role->name, (role->actions & GRANT_CREDENTIAL) != 0, &plan);
+		(void)str_copy(as.tenant, sizeof as.tenant, tenant->name);
+		(void)str_copy(as.role, sizeof as.role, role->name);
+		template_plan(t, &as, &tenant->limits.group, &plan);
 		(void)peer_send(c->spawn, "template.prepare", peer_question(c->spawn),
 		    json_pack("{s:o}", "plan", plan_pack(&plan)));
 	}

@@ -17,9 +17,11 @@
 #define IDS_TOP          UINT32_C(0xfffe0000) /* the last ids mean "none" here and there */
 
 static const char *const top_keys[] = {"listen", "ids", "limits", "clock", "store", "log",
-    "gateway", "export", "witnesses", "archive", NULL};
+    "gateway", "export", "witnesses", "archive", "reserve", "overcommit", NULL};
 static const char *const ids_keys[] = {"base", "count", NULL};
-static const char *const limits_keys[] = {"sessions", "sessions_per_tenant", NULL};
+static const char *const limits_keys[] = {
+    "sessions", "sessions_per_tenant", "tenant", "tenant_max", NULL};
+static const char *const sum_keys[] = {"memory", "pids", "files", "mounts", NULL};
 static const char *const clock_keys[] = {"tolerance", NULL};
 static const char *const store_keys[] = {"map_size", NULL};
 static const char *const log_keys[] = {"rate", "burst", "critical_rate", "critical_burst",
@@ -33,6 +35,8 @@ void host_config_default(struct host_config *ret)
 	ret->ids_count = HOST_IDS_COUNT;
 	ret->sessions = HOST_SESSIONS;
 	ret->sessions_per_tenant = HOST_PER_TENANT;
+	ret->reserve = (struct host_capacity){UINT64_MAX, 1024, 4096, 1000};
+	ret->overcommit = (struct host_capacity){32, 1, 128, 2};
 	ret->clock_tolerance_s = RECORD_TOLERANCE_S;
 	ret->map_size = STORE_MAP_DEFAULT;
 	ret->checkpoint_s = HOST_CHECKPOINT_S;
@@ -118,6 +122,60 @@ static int parse_limits(const struct yaml_doc *d, struct host_config *c, struct 
 	if (c->sessions > blocks)
 		return yaml_fail(d, o, "sessions", 0, e, -EINVAL,
 		    "limits.sessions: the ids are enough for %u sessions", blocks);
+	return 0;
+}
+
+/* limits.tenant, limits.tenant_max */
+static int parse_tenant_limits(const struct yaml_doc *d, struct host_config *c, struct err *e)
+{
+	static const char *const names[] = {"tenant", "tenant_max"};
+	struct limits *const into[] = {&c->tenant, &c->tenant_max};
+	unsigned line[LIMITS_ALL];
+	json_t *all, *o;
+	int r;
+
+	if ((r = section(d, "limits", limits_keys, &all, e)) < 0 || !all)
+		return r;
+	for (size_t i = 0; i < 2; i++) {
+		if ((r = yaml_get_map(d, all, names[i], &o, e)) == 1)
+			continue;
+		if (r < 0 || (r = yaml_check_keys(d, o, limits_group_keys, e)) < 0 ||
+		    (r = limits_parse(d, o, LIMITS_GROUP, into[i], line, e)) < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int get_u64(const struct yaml_doc *d, json_t *o, const char *key, int64_t min, int64_t max,
+    uint64_t *ret, struct err *e)
+{
+	int64_t v;
+	int r = o ? yaml_get_int(d, o, key, min, max, &v, e) : 1;
+
+	if (r == 0)
+		*ret = (uint64_t)v;
+	return r < 0 ? r : 0;
+}
+
+static int parse_sums(const struct yaml_doc *d, struct host_config *c, struct err *e)
+{
+	struct host_capacity *s = &c->reserve, *n = &c->overcommit;
+	json_t *reserve, *times;
+	int r;
+
+	if ((r = section(d, "reserve", sum_keys, &reserve, e)) < 0 ||
+	    (r = section(d, "overcommit", sum_keys, &times, e)) < 0)
+		return r;
+	if (reserve && (r = yaml_get_bytes(d, reserve, "memory", &s->memory, e)) < 0)
+		return r;
+	if ((r = get_u64(d, reserve, "pids", 0, 1 << 22, &s->pids, e)) < 0 ||
+	    (r = get_u64(d, reserve, "files", 0, INT64_C(1) << 40, &s->files, e)) < 0 ||
+	    (r = get_u64(d, reserve, "mounts", 0, 1 << 30, &s->mounts, e)) < 0 ||
+	    (r = get_u64(d, times, "memory", 1, 10000, &n->memory, e)) < 0 ||
+	    (r = get_u64(d, times, "pids", 1, 10000, &n->pids, e)) < 0 ||
+	    (r = get_u64(d, times, "files", 1, 10000, &n->files, e)) < 0 ||
+	    (r = get_u64(d, times, "mounts", 1, 10000, &n->mounts, e)) < 0)
+		return r;
 	return 0;
 }
 
@@ -210,7 +268,8 @@ int host_config_load(int dirfd, struct host_config *ret, struct err *e)
 		if ((r = yaml_check_keys(d, yaml_root(d), top_keys, e)) < 0 ||
 		    (r = yaml_get_map(d, yaml_root(d), "gateway", &ignored, e)) < 0 ||
 		    (r = parse_listen(d, &c, e)) < 0 || (r = parse_ids(d, &c, e)) < 0 ||
-		    (r = parse_limits(d, &c, e)) < 0 || (r = parse_rest(d, &c, e)) < 0 ||
+		    (r = parse_limits(d, &c, e)) < 0 || (r = parse_tenant_limits(d, &c, e)) < 0 ||
+		    (r = parse_sums(d, &c, e)) < 0 || (r = parse_rest(d, &c, e)) < 0 ||
 		    (r = parse_log(d, &c, e)) < 0 || (r = parse_seals(d, &c, e)) < 0)
 			return r;
 	}

@@ -5,6 +5,10 @@
  *   listen: 0.0.0.0:22
  *   ids: {base: 1879048192, count: 33554432}
  *   limits: {sessions: 200, sessions_per_tenant: 20}
+ *           tenant: {memory: 8G}   # of a tenant's sessions together, where its file is silent
+ *           tenant_max: {...}      # the most that its file may say; both as limits.h has them
+ *   reserve: {memory: 512M, pids: 1024, files: 4096, mounts: 1000}    # capacity.h
+ *   overcommit: {memory: 32, pids: 1, files: 128, mounts: 2}
  *   clock: {tolerance: 60s}
  *   store: {map_size: 16G}
  *   log: {checkpoint: 10s, epoch: 24h, origin: log.example.com/gate-1,
@@ -20,6 +24,7 @@
 
 #include <stdint.h>
 
+#include "broker/core/limits.h"
 #include "lib/str.h"
 
 struct err;
@@ -36,11 +41,19 @@ struct err;
 #define HOST_EPOCH_S      86400
 #define HOST_LISTEN       "0.0.0.0:22"
 
+/* What sessions take of a host, or what there is of it. */
+struct host_capacity {
+	uint64_t memory, pids, files, mounts;
+};
+
 struct host_config {
 	char listen[300];
-	uint32_t ids_base, ids_count; /* multiples of HOST_IDS_BLOCK */
-	uint32_t sessions;            /* live at once on this host */
-	uint32_t sessions_per_tenant; /* for tenants that say nothing */
+	uint32_t ids_base, ids_count;     /* multiples of HOST_IDS_BLOCK */
+	uint32_t sessions;                /* live at once on this host */
+	uint32_t sessions_per_tenant;     /* for tenants that say nothing */
+	struct limits tenant, tenant_max; /* LIMITS_GROUP of them */
+	struct host_capacity reserve;     /* memory: UINT64_MAX, an eighth, at most 512M */
+	struct host_capacity overcommit;  /* how often what is there may be promised */
 	int64_t clock_tolerance_s;
 	uint64_t map_size;
 	int64_t checkpoint_s, epoch_s;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "broker/audit/record_store.h"
+#include "broker/core/capacity.h"
 #include "broker/core/config.h"
 #include "broker/store/store.h"
 #include "creds/key.h"
@@ -156,13 +157,16 @@ static int serve(const struct args *a, int proc_fd, int etc_fd)
 	cleanup_store struct store *store = NULL;
 	struct store_config sc = {0};
 	struct record_options log;
+	struct host_capacity capacity;
 	struct host_config host;
 	struct core *c;
 	int status;
 
 	host_config_default(&host);
+	capacity_read(proc_fd, &capacity);
 	if (config_load((int)a->config, &o.config, &why) < 0 ||
-	    config_check_hostkey(o.config, a->hostkey, &why) < 0) {
+	    config_check_hostkey(o.config, a->hostkey, &why) < 0 ||
+	    capacity_check(o.config, &capacity, &why) < 0) {
 		config_free(steal_ptr(&o.config));
 		log_error("%s", err_text(&why));
 		o.config_why = why.text;

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "broker/core/capacity.h"
 #include "broker/core/config.h"
 #include "broker/core/core.h"
 #include "broker/core/core_seal.h"
@@ -18,9 +19,12 @@ int core_reload(struct core *c, const char *by, struct err *e)
 {
 	struct config *fresh = NULL;
 	char hex[DIGEST_HEX_LEN + 1];
+	struct host_capacity host;
 	int r = config_load(c->config_fd, &fresh, e);
 
-	if (r == 0 && (r = config_check_hostkey(fresh, c->hostkey, e)) < 0)
+	capacity_read(c->proc_fd, &host);
+	if (r == 0 && ((r = config_check_hostkey(fresh, c->hostkey, e)) < 0 ||
+	                  (r = capacity_check(fresh, &host, e)) < 0))
 		config_free(fresh);
 
 	if (r < 0) {

@@ -12,6 +12,7 @@
 #include "broker/core/lease.h"
 #include "broker/core/peer.h"
 #include "broker/store/store.h"
+#include "creds/scope.h"
 #include "lib/chan.h"
 #include "lib/clock.h"
 #include "lib/fdio.h"
@@ -86,10 +87,14 @@ struct session *session_new(struct conn *k, char *why, size_t size)
 	}
 	if (!core_may_start(c, why, size) || !within_quotas(c, &k->grant, why, size))
 		return NULL;
-	t = config_template(c->config, k->grant.template_name);
+	t = config_template(c->config, k->grant.tenant, k->grant.template_name);
 	if (!t) {
 		(void)snprintf(
 		    why, size, "template %s is not configured any more", k->grant.template_name);
+		return NULL;
+	}
+	if (t->root == PLAN_ROOT_IMAGE && !*t->image) {
+		(void)snprintf(why, size, "the image of template %s is not built", t->name);
 		return NULL;
 	}
 	s = calloc(1, sizeof *s);
@@ -105,10 +110,12 @@ struct session *session_new(struct conn *k, char *why, size_t size)
 	core_id(s->id, 's');
 	(void)str_copy(s->conn_id, sizeof s->conn_id, k->id);
 	(void)str_copy(s->remote, sizeof s->remote, k->remote);
-	template_plan(t, k->grant.tenant, k->grant.role, (k->grant.actions & GRANT_CREDENTIAL) != 0,
-	    &s->plan);
+	template_plan(
+	    t, &k->grant, &config_tenant(c->config, k->grant.tenant)->limits.group, &s->plan);
 	s->started_ns = clock_wall_ns();
-	s->ends_boot_ns = clock_boot_ns() + s->grant.lifetime_s * NSEC_PER_SEC;
+	s->ends_boot_ns =
+	    clock_boot_ns() +
+	    scope_narrow_s(s->grant.lifetime_s, (int64_t)t->limits.wall_s) * NSEC_PER_SEC;
 	cert_left = k->ends_boot_ns;
 	if (s->ends_boot_ns > cert_left)
 		s->ends_boot_ns = cert_left;

@@ -1,213 +1,176 @@
 #include "broker/core/template.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "broker/core/grant.h"
 #include "lib/err.h"
 #include "lib/util.h"
 #include "lib/yaml.h"
 
 #define MIB (UINT64_C(1) << 20)
 
-static const char *const top_keys[] = {"root", "limits", "env", "shell", NULL};
-static const char *const limit_keys[] = {
-    "memory", "pids", "cpu", "disk", "inodes", "open_files", NULL};
+static const char *const key_names[] = {
+    [TEMPLATE_BASE] = "base",
+    [TEMPLATE_ROOT] = "root",
+    [TEMPLATE_SHELL] = "shell",
+    [TEMPLATE_ENTRY] = "entry",
+    [TEMPLATE_ENV] = "env",
+    [TEMPLATE_MOUNTS] = "mounts",
+    [TEMPLATE_SECCOMP] = "seccomp",
+    [TEMPLATE_LANDLOCK] = "landlock",
+    [TEMPLATE_PROGRAMS] = "programs",
+    [TEMPLATE_WATCH] = "watch",
+    [TEMPLATE_FORWARD] = "forward",
+    [TEMPLATE_CREDENTIALS] = "credentials",
+    [TEMPLATE_TIER] = "tier",
+    [TEMPLATE_RUNTIME] = "runtime",
+    [TEMPLATE_EMULATE] = "emulate",
+    [TEMPLATE_WARM] = "warm",
+};
 
-bool env_name_valid(const char *s, size_t len)
+const char *template_key_name(unsigned key)
 {
-	if (len == 0 || len > 128 || (s[0] >= '0' && s[0] <= '9'))
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (!((s[i] >= 'A' && s[i] <= 'Z') || (s[i] >= 'a' && s[i] <= 'z') ||
-		        (s[i] >= '0' && s[i] <= '9') || s[i] == '_'))
-			return false;
-	return true;
-}
-
-/* Absolute, without "." or ".." or empty components, not the root itself. */
-static bool path_is_plain(const char *s)
-{
-	if (s[0] != '/' || s[1] == '\0')
-		return false;
-	while (*s == '/') {
-		size_t n = strcspn(s + 1, "/");
-
-		if (n == 0 || (n == 1 && s[1] == '.') || (n == 2 && s[1] == '.' && s[2] == '.'))
-			return false;
-		s += n + 1;
-	}
-	return true;
+	return key < TEMPLATE_LIMITS ? key_names[key] : limit_name(key - TEMPLATE_LIMITS);
 }
 
 int template_default(struct template *ret)
 {
-	struct template t = {
-	    .name = "default",
-	    .root = PLAN_ROOT_HOST,
-	    .memory_bytes = 512 * MIB,
-	    .pids = 128,
-	    .cpu_percent = 100,
+	memset(ret, 0, sizeof *ret);
+	(void)str_copy(ret->name, sizeof ret->name, "default");
+	(void)str_copy(ret->shell, sizeof ret->shell, "/bin/bash");
+	ret->limits = (struct limits){
+	    .group = {.memory_bytes = 512 * MIB, .pids = 128, .cpu_percent = 100},
 	    .disk_bytes = 256 * MIB,
 	    .disk_inodes = 65536,
 	    .open_files = 1024,
-	    .shell = "/bin/bash",
 	};
-
-	t.env = json_object();
-	if (!t.env)
-		return -ENOMEM;
-	*ret = t;
-	return 0;
-}
-
-static int parse_root(const struct yaml_doc *d, struct template *t, struct err *e)
-{
-	const char *s;
-	int r = yaml_get_str(d, yaml_root(d), "root", &s, e);
-
-	if (r != 0)
-		return r < 0 ? r : 0;
-	if (strcmp(s, "host") == 0)
-		return 0;
-	if (!path_is_plain(s) || !str_copy(t->root_path, sizeof t->root_path, s))
-		return yaml_fail(d, yaml_root(d), "root", 0, e, -EINVAL,
-		    "root: must be \"host\" or an absolute path without . and ..");
-	t->root = PLAN_ROOT_DIRECTORY;
-	return 0;
-}
-
-static int get_bytes(const struct yaml_doc *d, json_t *o, const char *key, uint64_t min,
-    uint64_t *ret, struct err *e)
-{
-	int r = yaml_get_bytes(d, o, key, ret, e);
-
-	if (r == 0 && (*ret < min || *ret > UINT64_C(1) << 44))
-		return yaml_fail(d, o, key, 0, e, -EINVAL, "limits.%s: must be %lluM to 16384G",
-		    key, (unsigned long long)(min / MIB));
-	return r < 0 ? r : 0;
-}
-
-static int get_count(const struct yaml_doc *d, json_t *o, const char *key, int64_t min, int64_t max,
-    uint64_t *ret, struct err *e)
-{
-	int64_t v;
-	int r = yaml_get_int(d, o, key, min, max, &v, e);
-
-	if (r == 0)
-		*ret = (uint64_t)v;
-	return r < 0 ? r : 0;
-}
-
-static int parse_limits(const struct yaml_doc *d, struct template *t, struct err *e)
-{
-	json_t *o;
-	int r = yaml_get_map(d, yaml_root(d), "limits", &o, e);
-
-	if (r != 0)
-		return r < 0 ? r : 0;
-	if ((r = yaml_check_keys(d, o, limit_keys, e)) < 0 ||
-	    (r = get_bytes(d, o, "memory", 16 * MIB, &t->memory_bytes, e)) < 0 ||
-	    (r = get_count(d, o, "pids", 4, 32768, &t->pids, e)) < 0 ||
-	    (r = get_count(d, o, "cpu", 1, 100000, &t->cpu_percent, e)) < 0 ||
-	    (r = get_bytes(d, o, "disk", MIB, &t->disk_bytes, e)) < 0 ||
-	    (r = get_count(d, o, "inodes", 64, INT64_C(1) << 32, &t->disk_inodes, e)) < 0 ||
-	    (r = get_count(d, o, "open_files", 32, 1 << 20, &t->open_files, e)) < 0)
-		return r;
-	return 0;
-}
-
-static int parse_env(const struct yaml_doc *d, struct template *t, struct err *e)
-{
-	const char *name, *value;
-	json_t *o, *v;
-	int r = yaml_get_map(d, yaml_root(d), "env", &o, e);
-
-	if (r != 0)
-		return r < 0 ? r : 0;
-	if (json_object_size(o) > TEMPLATE_ENV_MAX)
-		return yaml_fail(d, yaml_root(d), "env", 0, e, -EINVAL, "env: more than %d names",
-		    TEMPLATE_ENV_MAX);
-	json_object_foreach(o, name, v)
-	{
-		if (!env_name_valid(name, strlen(name)))
-			return yaml_fail(
-			    d, o, name, 0, e, -EINVAL, "env: a name must be letters, digits and _");
-		if ((r = yaml_get_str(d, o, name, &value, e)) < 0)
-			return r;
-		if (json_object_set(t->env, name, v) < 0)
-			return err_set(e, -ENOMEM, "no memory for a template");
-	}
-	return 0;
-}
-
-static int parse_shell(const struct yaml_doc *d, struct template *t, struct err *e)
-{
-	const char *s;
-	int r = yaml_get_str(d, yaml_root(d), "shell", &s, e);
-
-	/* a directory may hold anything: /bin/sh is what can be expected of it */
-	if (t->root == PLAN_ROOT_DIRECTORY)
-		(void)str_copy(t->shell, sizeof t->shell, "/bin/sh");
-	if (r != 0)
-		return r < 0 ? r : 0;
-	if (!path_is_plain(s) || !str_copy(t->shell, sizeof t->shell, s))
-		return yaml_fail(
-		    d, yaml_root(d), "shell", 0, e, -EINVAL, "shell: must be an absolute path");
-	return 0;
-}
-
-static int parse_all(const struct yaml_doc *d, struct template *t, struct err *e)
-{
-	int r;
-
-	if (json_is_null(yaml_root(d)))
-		return 0;
-	if ((r = yaml_check_keys(d, yaml_root(d), top_keys, e)) < 0 ||
-	    (r = parse_root(d, t, e)) < 0 || (r = parse_limits(d, t, e)) < 0 ||
-	    (r = parse_env(d, t, e)) < 0 || (r = parse_shell(d, t, e)) < 0)
-		return r;
-	return 0;
-}
-
-int template_parse(const struct yaml_doc *d, const char *name, struct template *ret, struct err *e)
-{
-	struct template t;
-	int r;
-
-	if (template_default(&t) < 0)
-		return err_set(e, -ENOMEM, "no memory for a template");
-	(void)str_copy(t.name, sizeof t.name, name);
-	if ((r = parse_all(d, &t, e)) < 0) {
-		template_done(&t);
-		return r;
-	}
-	*ret = t;
-	return 0;
+	ret->forward = ret->credentials = true;
+	for (unsigned i = 0; i < TEMPLATE_KEYS; i++)
+		(void)str_copy(ret->where[i], sizeof ret->where[i], "default");
+	ret->env = json_object();
+	return ret->env ? 0 : -ENOMEM;
 }
 
 void template_done(struct template *t)
 {
 	json_decref(t->env);
-	t->env = NULL;
+	json_decref(t->entry);
+	t->env = t->entry = NULL;
 }
 
-void template_plan(const struct template *t, const char *tenant, const char *role, bool credentials,
-    struct plan *ret)
+static json_t *base_value(const struct template *t)
 {
-	struct plan p = {
-	    .root = t->root,
-	    .limits = {.memory_bytes = t->memory_bytes,
-	        .pids = t->pids,
-	        .cpu_percent = t->cpu_percent},
-	    .disk_bytes = t->disk_bytes,
-	    .disk_inodes = t->disk_inodes,
-	    .open_files = t->open_files,
-	    .credentials = credentials,
-	};
+	if (t->root == PLAN_ROOT_IMAGE)
+		return json_pack("{s:s}", "image", t->image_path);
+	return json_string(t->root == PLAN_ROOT_DIRECTORY ? t->root_path : "host");
+}
 
-	(void)str_copy(p.tenant, sizeof p.tenant, tenant);
-	(void)str_copy(p.role, sizeof p.role, role);
-	(void)str_copy(p.template_name, sizeof p.template_name, t->name);
-	(void)str_copy(p.root_path, sizeof p.root_path, t->root_path);
-	*ret = p;
+static json_t *mounts_value(const struct template *t)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < t->nmounts; i++)
+		(void)json_array_append_new(
+		    list, json_pack("{s:s, s:s}", "source", t->mounts[i].source, "target",
+		              t->mounts[i].target));
+	return list;
+}
+
+static json_t *rules_value(const struct template *t)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < t->nrules; i++)
+		(void)json_array_append_new(
+		    list, json_pack("{s:s, s:s}", "path", t->rules[i].path, "access",
+		              plan_landlocks[t->rules[i].access]));
+	return list;
+}
+
+static json_t *programs_value(const struct template *t)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < t->nprograms; i++)
+		(void)json_array_append_new(list, json_string(t->programs[i]));
+	return t->nprograms ? list : (json_decref(list), json_string("any"));
+}
+
+json_t *template_value(const struct template *t, unsigned key)
+{
+	char text[LIMIT_TEXT_MAX];
+
+	switch (key) {
+	case TEMPLATE_BASE:
+		return base_value(t);
+	case TEMPLATE_ROOT:
+		return json_boolean(t->root_user);
+	case TEMPLATE_SHELL:
+		return json_string(t->shell);
+	case TEMPLATE_ENTRY:
+		return t->entry ? json_deep_copy(t->entry) : json_null();
+	case TEMPLATE_ENV:
+		return json_deep_copy(t->env);
+	case TEMPLATE_MOUNTS:
+		return mounts_value(t);
+	case TEMPLATE_SECCOMP:
+		return json_string(plan_seccomps[t->seccomp]);
+	case TEMPLATE_LANDLOCK:
+		return rules_value(t);
+	case TEMPLATE_PROGRAMS:
+		return programs_value(t);
+	case TEMPLATE_WATCH:
+		return json_boolean(t->watch);
+	case TEMPLATE_FORWARD:
+		return json_boolean(t->forward);
+	case TEMPLATE_CREDENTIALS:
+		return json_boolean(t->credentials);
+	case TEMPLATE_TIER:
+		return json_string(plan_tiers[t->tier]);
+	case TEMPLATE_RUNTIME:
+		return *t->runtime ? json_string(t->runtime) : json_null();
+	case TEMPLATE_EMULATE:
+		return json_boolean(t->emulate);
+	case TEMPLATE_WARM:
+		return json_integer((json_int_t)t->warm);
+	default:
+		key -= TEMPLATE_LIMITS;
+		return json_string(limit_text(key, limit_get(&t->limits, key), text));
+	}
+}
+
+void template_plan(const struct template *t, const struct grant *g,
+    const struct plan_limits *tenant_limits, struct plan *ret)
+{
+	memset(ret, 0, sizeof *ret);
+	(void)str_copy(ret->tenant, sizeof ret->tenant, g->tenant);
+	(void)str_copy(ret->role, sizeof ret->role, g->role);
+	(void)str_copy(ret->template_name, sizeof ret->template_name, t->name);
+	ret->tier = t->tier;
+	ret->root = t->root;
+	(void)str_copy(ret->root_path, sizeof ret->root_path, t->root_path);
+	(void)str_copy(ret->image, sizeof ret->image, t->image);
+	ret->limits = t->limits.group;
+	if (tenant_limits)
+		ret->tenant_limits = *tenant_limits;
+	ret->disk_bytes = t->limits.disk_bytes;
+	ret->disk_inodes = t->limits.disk_inodes;
+	ret->open_files = t->limits.open_files;
+	ret->root_user = t->root_user;
+	ret->credentials = t->credentials && (g->actions & GRANT_CREDENTIAL);
+	ret->seccomp = t->seccomp;
+	ret->watch = t->watch;
+	ret->nprograms = t->nprograms;
+	memcpy(ret->programs, t->programs, sizeof ret->programs);
+	ret->nmounts = t->nmounts;
+	memcpy(ret->mounts, t->mounts, sizeof ret->mounts);
+	ret->nrules = t->nrules;
+	memcpy(ret->rules, t->rules, sizeof ret->rules);
+	ret->workspace_mode = g->workspace_mode;
+	(void)str_copy(ret->workspace, sizeof ret->workspace, g->workspace);
+	(void)str_copy(ret->runtime, sizeof ret->runtime, t->runtime);
+	ret->emulate = t->emulate;
+	ret->warm = t->warm;
 }

@@ -15,9 +15,10 @@
 
 static const char *const top_keys[] = {
     "ca", "ca_files", "person", "limits", "roles", "issuer", NULL};
-static const char *const limits_keys[] = {"sessions", NULL};
-static const char *const role_keys[] = {
-    "template", "allow", "credentials", "env", "channels", "lifetime", "unix", NULL};
+static const char *const limits_keys[] = {
+    "sessions", "memory", "swap", "pids", "cpu", "cpu_weight", "io", NULL};
+static const char *const role_keys[] = {"template", "allow", "credentials", "env", "channels",
+    "lifetime", "unix", "workspace", "workspace_mode", "workspaces", NULL};
 
 /* ---- roles ---- */
 
@@ -153,6 +154,38 @@ static int parse_unix(
 	return 0;
 }
 
+static bool workspace_ok(const char *s, size_t len)
+{
+	return name_valid(s, len);
+}
+
+static int parse_workspaces(const struct yaml_doc *d, json_t *o, struct role *role, struct err *e)
+{
+	const char *name = "none", *mode = "rw";
+	json_t *list = json_object_get(o, "workspaces");
+	int r;
+
+	if ((r = yaml_get_str(d, o, "workspace", &name, e)) < 0 ||
+	    (r = yaml_get_str(d, o, "workspace_mode", &mode, e)) < 0)
+		return r;
+	if (strcmp(name, "none") != 0 && !name_valid(name, strlen(name)))
+		return yaml_fail(d, o, "workspace", 0, e, -EINVAL,
+		    "workspace: must be none or a name, a letter and at most %d of a-z, 0-9 and -",
+		    NAME_MAX_LEN - 1);
+	if (strcmp(mode, "rw") != 0 && strcmp(mode, "ro") != 0)
+		return yaml_fail(
+		    d, o, "workspace_mode", 0, e, -EINVAL, "workspace_mode: must be rw or ro");
+	role->workspace_mode = mode[1] == 'w' ? PLAN_WORKSPACE_RW : PLAN_WORKSPACE_RO;
+	if (strcmp(name, "none") != 0)
+		(void)str_copy(role->workspace, sizeof role->workspace, name);
+	role->any_workspace =
+	    list && json_is_string(list) && strcmp(json_string_value(list), "any") == 0;
+	if (role->any_workspace)
+		return 0;
+	return get_list(
+	    d, o, "workspaces", workspace_ok, "any, or a list of names", role->workspaces, e);
+}
+
 static int parse_role(
     const struct yaml_doc *d, json_t *roles, const char *name, struct tenant *t, struct err *e)
 {
@@ -167,7 +200,8 @@ static int parse_role(
 	role->line = yaml_line(d, roles, name, 0);
 	role->credentials = json_array();
 	role->env = json_array();
-	if (!role->credentials || !role->env)
+	role->workspaces = json_array();
+	if (!role->credentials || !role->env || !role->workspaces)
 		return err_set(e, -ENOMEM, "no memory for a role");
 	if ((r = yaml_get_map(d, roles, name, &o, e)) < 0)
 		return r;
@@ -177,7 +211,8 @@ static int parse_role(
 	         e)) < 0 ||
 	    (r = get_list(d, o, "env", env_pattern_ok, "names, or their beginning and a *",
 	         role->env, e)) < 0 ||
-	    (r = parse_role_numbers(d, o, role, e)) < 0 || (r = parse_unix(d, o, t, role, e)) < 0)
+	    (r = parse_role_numbers(d, o, role, e)) < 0 || (r = parse_unix(d, o, t, role, e)) < 0 ||
+	    (r = parse_workspaces(d, o, role, e)) < 0)
 		return r;
 	return 0;
 }
@@ -209,15 +244,40 @@ static int parse_roles(const struct yaml_doc *d, struct tenant *t, struct err *e
 
 /* ---- the rest ---- */
 
-static int parse_limits(const struct yaml_doc *d, struct tenant *t, struct err *e)
+/* Its own limits, none beyond what the host gives a tenant at most. */
+static int parse_group(const struct yaml_doc *d, json_t *o, const struct host_config *host,
+    struct tenant *t, struct err *e)
+{
+	unsigned line[LIMITS_ALL] = {0};
+	char mine[LIMIT_TEXT_MAX], most[LIMIT_TEXT_MAX];
+	int r = o ? limits_parse(d, o, LIMITS_GROUP, &t->limits, line, e) : 0;
+
+	for (unsigned i = 0; r == 0 && i < LIMITS_GROUP; i++) {
+		uint64_t v = limit_get(&t->limits, i), max = limit_get(&host->tenant_max, i);
+
+		t->own[i] = line[i] != 0;
+		/* of swap 0 is none of it, and as a maximum it is not said */
+		if (max == 0 || limit_within(i, v, max))
+			continue;
+		return err_set(e, -EINVAL, "%s:%u: %s: %s is more than limits.tenant_max of %s: %s",
+		    yaml_name(d), line[i] ? line[i] : 1, limit_name(i), limit_text(i, v, mine),
+		    HOST_FILE, limit_text(i, max, most));
+	}
+	return r;
+}
+
+static int parse_limits(
+    const struct yaml_doc *d, const struct host_config *host, struct tenant *t, struct err *e)
 {
 	int64_t v = t->sessions;
 	json_t *o;
 	int r = yaml_get_map(d, yaml_root(d), "limits", &o, e);
 
 	if (r != 0)
-		return r < 0 ? r : 0;
+		return r < 0 ? r : parse_group(d, NULL, host, t, e);
+	t->limits_line = yaml_line(d, yaml_root(d), "limits", 0);
 	if ((r = yaml_check_keys(d, o, limits_keys, e)) < 0 ||
+	    (r = parse_group(d, o, host, t, e)) < 0 ||
 	    (r = yaml_get_int(d, o, "sessions", 1, HOST_SESSIONS_MAX, &v, e)) < 0)
 		return r;
 	t->sessions = (uint32_t)v;
@@ -244,7 +304,8 @@ static int parse_words(const struct yaml_doc *d, struct tenant *t, struct err *e
 	return 0;
 }
 
-static int parse_all(const struct yaml_doc *d, int dirfd, struct tenant *t, struct err *e)
+static int parse_all(const struct yaml_doc *d, int dirfd, const struct host_config *host,
+    struct tenant *t, struct err *e)
 {
 	int r;
 
@@ -256,7 +317,7 @@ static int parse_all(const struct yaml_doc *d, int dirfd, struct tenant *t, stru
 	if (t->ncas == 0)
 		return yaml_fail(d, yaml_root(d), NULL, 0, e, -EINVAL,
 		    "a tenant needs a CA key in ca or ca_files");
-	if ((r = parse_limits(d, t, e)) < 0 || (r = parse_words(d, t, e)) < 0 ||
+	if ((r = parse_limits(d, host, t, e)) < 0 || (r = parse_words(d, t, e)) < 0 ||
 	    (r = parse_roles(d, t, e)) < 0)
 		return r;
 	return 0;
@@ -265,11 +326,11 @@ static int parse_all(const struct yaml_doc *d, int dirfd, struct tenant *t, stru
 int tenant_parse(const struct yaml_doc *d, const char *name, int dirfd,
     const struct host_config *host, struct tenant *ret, struct err *e)
 {
-	struct tenant t = {.sessions = host->sessions_per_tenant};
+	struct tenant t = {.sessions = host->sessions_per_tenant, .limits = host->tenant};
 	int r;
 
 	(void)str_copy(t.name, sizeof t.name, name);
-	if ((r = parse_all(d, dirfd, &t, e)) < 0) {
+	if ((r = parse_all(d, dirfd, host, &t, e)) < 0) {
 		tenant_done(&t);
 		return r;
 	}
@@ -284,6 +345,7 @@ void tenant_done(struct tenant *t)
 	for (size_t i = 0; i < t->nroles; i++) {
 		json_decref(t->role[i].credentials);
 		json_decref(t->role[i].env);
+		json_decref(t->role[i].workspaces);
 	}
 	free(t->role);
 	memset(t, 0, sizeof *t);
@@ -312,4 +374,14 @@ const struct role *tenant_role(const struct tenant *t, const char *name)
 		if (strcmp(t->role[i].name, name) == 0)
 			return &t->role[i];
 	return NULL;
+}
+
+bool role_may_open(const struct role *role, const char *workspace)
+{
+	if (role->any_workspace || strcmp(role->workspace, workspace) == 0)
+		return true;
+	for (size_t i = 0; i < json_array_size(role->workspaces); i++)
+		if (strcmp(json_string_value(json_array_get(role->workspaces, i)), workspace) == 0)
+			return true;
+	return false;
 }

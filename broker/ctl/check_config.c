@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "broker/core/capacity.h"
 #include "broker/core/config.h"
 #include "broker/ctl/check.h"
 #include "broker/ctl/ctl.h"
@@ -146,6 +147,15 @@ static int own_key(const struct ctl *c, const struct config *config, struct err 
 	return config_check_hostkey(config, key_fingerprint(key, fingerprint), e);
 }
 
+static int room(const struct config *config, struct err *e)
+{
+	cleanup_close int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct host_capacity host;
+
+	capacity_read(proc, &host);
+	return capacity_check(config, &host, e);
+}
+
 bool check_config(struct check *k, const struct ctl *c, const char *dir, int *ret_fd)
 {
 	cleanup_close int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -161,7 +171,7 @@ bool check_config(struct check *k, const struct ctl *c, const char *dir, int *re
 		check_add(k, CHECK_BAD, "configuration", "%s", err_text(&e));
 		return false;
 	}
-	if (own_key(c, config, &e) < 0) {
+	if (own_key(c, config, &e) < 0 || room(config, &e) < 0) {
 		check_add(k, CHECK_BAD, "configuration", "%s", err_text(&e));
 		return false;
 	}

@@ -26,7 +26,7 @@ static void an_empty_directory_has_defaults(void **state)
 	assert_int_equal(c->host.sessions, HOST_SESSIONS);
 	assert_int_equal(c->host.clock_tolerance_s, 60);
 	assert_int_equal(c->ntenants, 0);
-	assert_non_null(config_template(c, "default"));
+	assert_non_null(config_template(c, NULL, "default"));
 	config_free(c);
 }
 

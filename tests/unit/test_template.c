@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "broker/core/config.h"
+#include "broker/core/grant.h"
 #include "tests/support/config_dir.h"
 
 /*
@@ -19,10 +20,11 @@
 static void the_default_is_the_host_with_limits(void **state)
 {
 	struct config *c = config_dir_accepted(*state);
-	const struct template *t = config_template(c, "default");
+	const struct template *t = config_template(c, NULL, "default");
+	struct grant g = {.tenant = "demo", .role = "agent", .actions = GRANT_CREDENTIAL};
 	struct plan p;
 
-	template_plan(t, "demo", "agent", true, &p);
+	template_plan(t, &g, NULL, &p);
 	assert_int_equal(p.root, PLAN_ROOT_HOST);
 	assert_string_equal(p.root_path, "");
 	assert_int_equal(p.limits.memory_bytes, 512 << 20);
@@ -48,11 +50,11 @@ static void reads_everything(void **state)
 	    "100, "
 	    "open_files: 64}\nenv: {LANG: C.UTF-8, X_1: \"\"}\nshell: /bin/dash\n");
 	c = config_dir_accepted(f);
-	t = config_template(c, "big");
+	t = config_template(c, NULL, "big");
 	assert_int_equal(t->root, PLAN_ROOT_DIRECTORY);
 	assert_string_equal(t->root_path, "/srv/images/big");
-	assert_int_equal(t->memory_bytes, 2147483648);
-	assert_int_equal(t->cpu_percent, 250);
+	assert_int_equal(t->limits.group.memory_bytes, 2147483648);
+	assert_int_equal(t->limits.group.cpu_percent, 250);
 	assert_string_equal(t->shell, "/bin/dash");
 	assert_int_equal(json_object_size(t->env), 2);
 	config_free(c);
@@ -65,7 +67,7 @@ static void a_directory_has_a_shell_that_is_there(void **state)
 
 	config_dir_put(f, "templates/big.yaml", "root: /srv/big\n");
 	c = config_dir_accepted(f);
-	assert_string_equal(config_template(c, "big")->shell, "/bin/sh");
+	assert_string_equal(config_template(c, NULL, "big")->shell, "/bin/sh");
 	config_free(c);
 }
 
