@@ -17,6 +17,7 @@
 #include "broker/spawn/enter.h"
 #include "broker/spawn/filter.h"
 #include "broker/spawn/idmap.h"
+#include "broker/spawn/programs.h"
 #include "broker/spawn/rootfs.h"
 #include "broker/spawn/skeleton.h"
 #include "broker/spawn/skeleton_etc.h"
@@ -40,6 +41,17 @@ static json_t *ns_probe(struct backend *b)
 
 /* ---- a sandbox ---- */
 
+#define SEARCH_ID 5 /* of block 0: ARCHITECTURE.md, "Ids" */
+
+static int get_programs(struct ns_backend *b, const struct skeleton *s, const struct plan *p,
+    const struct programs **ret, struct err *e)
+{
+	if (p->nprograms && b->landlock <= 0)
+		return err_set(e, -ENOTSUP, "a list of programs needs Landlock");
+	return programs_get(
+	    &b->programs, &b->host, s, p, idmap_base(b->ids, 0) + SEARCH_ID, ret, e);
+}
+
 static int ns_prepare(
     struct backend *base, const struct plan *p, struct backend_failure *f, struct err *e)
 {
@@ -47,12 +59,19 @@ static int ns_prepare(
 	const struct skeleton *s;
 
 	f->step = "template";
-	return skeleton_get(b->skeletons, p, &s, e);
+	const struct programs *g;
+	int r = skeleton_get(b->skeletons, p, &s, e);
+
+	if (r < 0)
+		return r;
+	f->step = "programs";
+	return get_programs(b, s, p, &g, e);
 }
 
 static int build(struct ns_backend *b, const char *session, const struct plan *p, int init_fd,
     struct sandbox *s, struct backend_failure *f, struct err *e)
 {
+	const struct programs *programs;
 	const struct skeleton *skeleton;
 	struct rootfs root = ROOTFS_NONE;
 	struct workspace work = WORKSPACE_NONE;
@@ -62,6 +81,11 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	f->step = "template";
 	if ((r = skeleton_get(b->skeletons, p, &skeleton, e)) < 0)
 		return r;
+	f->step = "programs";
+	if ((r = get_programs(b, skeleton, p, &programs, e)) < 0)
+		return r;
+	s->programs = p->nprograms;
+	s->strength = programs ? (int)programs->strength : PROGRAMS_ANY;
 	f->step = "namespaces";
 	if ((r = spare_take(&b->spares, &b->host, b->ids, &s->spare, e)) < 0)
 		return r;
@@ -83,6 +107,7 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	struct enter n = {.plan = p,
 	    .host = &b->host,
 	    .skeleton = skeleton,
+	    .programs = programs,
 	    .rootfs = &root,
 	    .workspace = &work,
 	    .cgroup = &s->cgroup,
@@ -274,6 +299,7 @@ static void ns_free(struct backend *base)
 
 	if (b->ids)
 		spares_done(&b->spares, b->ids);
+	programs_drop(b->programs);
 	skeletons_free(b->skeletons);
 	work_close(b->work);
 	cgroups_free(b->cgroups);

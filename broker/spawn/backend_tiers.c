@@ -154,6 +154,26 @@ static int tiers_idle(struct backend *base)
 	return more;
 }
 
+/* One descriptor for all: the first that has news of its own. Every tier's are looked at. */
+static int tiers_event_fd(struct backend *base)
+{
+	struct tiers *t = tiers_of(base);
+
+	for (size_t i = 0; i < TIERS; i++)
+		if (t->tier[i].b && t->tier[i].b->ops->event_fd)
+			return t->tier[i].b->ops->event_fd(t->tier[i].b);
+	return -1;
+}
+
+static void tiers_event(struct backend *base)
+{
+	struct tiers *t = tiers_of(base);
+
+	for (size_t i = 0; i < TIERS; i++)
+		if (t->tier[i].b && t->tier[i].b->ops->event)
+			t->tier[i].b->ops->event(t->tier[i].b);
+}
+
 /* The last first: those after the namespaces' use its ids and cgroups. */
 static void tiers_free(struct backend *base)
 {
@@ -178,6 +198,8 @@ static const struct backend_ops ops = {
     .stat = tiers_stat,
     .kill = tiers_kill,
     .idle = tiers_idle,
+    .event_fd = tiers_event_fd,
+    .event = tiers_event,
     .reap = tiers_reap,
     .free = tiers_free,
 };

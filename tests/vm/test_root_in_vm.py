@@ -22,7 +22,7 @@ export BUILD=/tmp/x/b CMOCKA_MESSAGE_OUTPUT=TAP
 mkdir -p /tmp/x; mount -t ext4 /dev/vda /tmp/x || exit 9
 ulimit -n 20000
 mkdir /sys/fs/cgroup/svc
-echo "+memory +pids +cpu" >/sys/fs/cgroup/cgroup.subtree_control
+echo "+memory +pids +cpu +io" >/sys/fs/cgroup/cgroup.subtree_control
 echo $$ >/sys/fs/cgroup/svc/cgroup.procs
 echo "@kernel $(uname -r), $(cat /sys/fs/cgroup/cgroup.controllers)"
 for t in %s; do
