@@ -81,6 +81,9 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	f->step = "template";
 	if ((r = skeleton_get(b->skeletons, p, &skeleton, e)) < 0)
 		return r;
+	f->step = "watch";
+	if (p->watch)
+		return err_set(e, -ENOTSUP, "recording of programs is not built yet");
 	f->step = "programs";
 	if ((r = get_programs(b, skeleton, p, &programs, e)) < 0)
 		return r;
