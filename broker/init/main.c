@@ -22,6 +22,7 @@
 
 #include "broker/init/proto.h"
 #include "broker/init/run.h"
+#include "broker/init/serial.h"
 #include "lib/defence.h"
 
 #define REQUESTS 3 /* descriptor */
@@ -192,8 +193,17 @@ static int poll_timeout(void)
 	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
+static bool over(void)
+{
+	return end_at_ms >= 0 && (now_ms() >= end_at_ms || !reap());
+}
+
+static const struct serial_ops serial_ops = {handle, reap, poll_timeout, over};
+
 int main(int argc, char **argv)
 {
+	/* alone in a virtual machine, where the kernel says so */
+	bool serial = argc > 1 && strcmp(argv[1], "serial") == 0;
 	struct pollfd p[2] = {{.fd = REQUESTS, .events = POLLIN}, {.events = POLLIN}};
 	struct signalfd_siginfo info;
 	sigset_t chld;
@@ -201,7 +211,7 @@ int main(int argc, char **argv)
 	(void)prctl(PR_SET_NAME, "postern-init", 0, 0, 0);
 	/* nothing has run yet that could use the time before */
 	if (getpid() != 1 || (DEFENCE("init-dumpable") && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) ||
-	    fcntl(REQUESTS, F_SETFD, FD_CLOEXEC) < 0)
+	    (!serial && fcntl(REQUESTS, F_SETFD, FD_CLOEXEC) < 0))
 		return 1;
 	for (int i = 1; i < argc; i++)
 		if (strcmp(argv[i], INIT_WORD_ROOT) == 0)
@@ -213,6 +223,8 @@ int main(int argc, char **argv)
 	p[1].fd = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (p[1].fd < 0)
 		return 1;
+	if (serial)
+		return serial_main(&serial_ops, p[1].fd);
 	for (;;) {
 		if (poll(p, 2, poll_timeout()) < 0 && errno != EINTR)
 			return 1;
@@ -223,7 +235,7 @@ int main(int argc, char **argv)
 		}
 		if ((p[0].revents & (POLLIN | POLLHUP)) && !receive())
 			break;
-		if (end_at_ms >= 0 && (now_ms() >= end_at_ms || !reap()))
+		if (over())
 			return 0;
 	}
 	/* leaving as pid 1 would kill them as well; this one is said aloud */

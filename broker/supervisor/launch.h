@@ -11,9 +11,9 @@
 
 struct err;
 
-#define LAUNCH_ARGS_MAX 12
+#define LAUNCH_ARGS_MAX 16
 #define LAUNCH_ARG_LEN  64
-#define LAUNCH_FDS_MAX  4
+#define LAUNCH_FDS_MAX  10
 
 struct launch {
 	int dirfd;        /* of the programs; borrowed */
