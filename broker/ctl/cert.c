@@ -66,6 +66,10 @@ static int make_scope(const struct ctl *c, char **ret, struct err *e)
 	*ret = NULL;
 	if ((v = ctl_opt(c, "template")))
 		(void)json_object_set_new(scope, "template", json_string(v));
+	if ((v = ctl_opt(c, "workspace")))
+		(void)json_object_set_new(scope, "workspace", json_string(v));
+	if (ctl_opt(c, "workspace-ro"))
+		(void)json_object_set_new(scope, "workspace_mode", json_string("ro"));
 	if ((v = ctl_opt(c, "task")))
 		(void)json_object_set_new(scope, "task", json_string(v));
 	if ((v = ctl_opt(c, "lifetime"))) {

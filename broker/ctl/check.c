@@ -66,7 +66,7 @@ int check_run(const char *const *argv, struct buf *out)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-static void print(const struct check *k)
+void check_print(const struct check *k)
 {
 	static const char *const columns[] = {"RESULT", "CHECK", "DETAIL", NULL};
 	cleanup_table struct table *t = table_new(columns);
@@ -100,7 +100,7 @@ int ctl_check(struct ctl *c)
 	if (c->json)
 		(void)ctl_json(k.list);
 	else
-		print(&k);
+		check_print(&k);
 	json_decref(k.list);
 	if (!usable)
 		return EXIT_CONFIG;

@@ -26,6 +26,8 @@ void check_add(struct check *k, enum check_level level, const char *name, const 
  * output, stderr included, to out (which bounds it). Its exit status, or -errno. */
 int check_run(const char *const *argv, struct buf *out);
 
+/* As a table. */
+void check_print(const struct check *k);
 /* False if the configuration cannot be used. */
 bool check_config(struct check *k, const struct ctl *c, const char *dir, int *ret_fd);
 /* config_fd: the directory, or -1 when it cannot be used. */

@@ -15,6 +15,8 @@ static const struct ctl_option cert_issue[] = {
     {"id", "PERSON", false, "for whom: the key id in every record"},
     {"source", "CIDR,...", false, "only from these networks"},
     {"template", "NAME", false, "only in this template"},
+    {"workspace", "NAME", false, "only this workspace, or none"},
+    {"workspace-ro", NULL, false, "its workspace read-only"},
     {"credential", "jwt:AUDIENCE", true, "only these credentials"},
     {"no-credentials", NULL, false, "no credential at all"},
     {"allow", "ACTION,...", false, "only these of exec, shell, pty, sftp, credential, forward"},
@@ -26,6 +28,11 @@ static const struct ctl_option cert_issue[] = {
     {"out", "FILE", false, "default: beside PUB, as ssh-keygen does"},
     {NULL, NULL, false, NULL},
 };
+static const struct ctl_option template_any[] = {
+    {"tenant", "NAME", false, "as this tenant's roles get it"},
+    {"config", "DIR", false, "the configuration; default STATE/etc or /etc/postern"},
+    {NULL, NULL, false, NULL},
+};
 static const struct ctl_option session_list[] = {
     {"tenant", "NAME", false, "of this tenant only"},
     {"all", NULL, false, "those that have ended, too"},
@@ -33,6 +40,20 @@ static const struct ctl_option session_list[] = {
 };
 static const struct ctl_option session_kill[] = {
     {"reason", "TEXT", false, "recorded, and shown to the client"},
+    {NULL, NULL, false, NULL},
+};
+static const struct ctl_option workspace[] = {
+    {"tenant", "NAME", false, "of this tenant"},
+    {NULL, NULL, false, NULL},
+};
+static const struct ctl_option workspace_fork[] = {
+    {"tenant", "NAME", false, "of this tenant"},
+    {"snapshot", "SNAPSHOT", false, "as it was then"},
+    {NULL, NULL, false, NULL},
+};
+static const struct ctl_option workspace_delete[] = {
+    {"tenant", "NAME", false, "of this tenant"},
+    {"snapshot", "SNAPSHOT", false, "only this snapshot of it"},
     {NULL, NULL, false, NULL},
 };
 static const struct ctl_option audit_show[] = {
@@ -173,8 +194,23 @@ const struct ctl_command ctl_commands[] = {
     {"audit", "ack", NULL, 0, 0, NULL, "accept that the store was set back", ctl_audit_ack},
     {"audit", "compact", NULL, 0, 0, NULL, "give unused room back to the disk (stopped)",
         ctl_audit_compact},
+    {"workspace", "list", NULL, 0, 0, workspace, "list workspaces", ctl_workspace_list},
+    {"workspace", "create", "NAME", 1, 1, workspace, "make an empty one", ctl_workspace_create},
+    {"workspace", "snapshot", "NAME SNAPSHOT", 2, 2, workspace, "keep it as it is now",
+        ctl_workspace_snapshot},
+    {"workspace", "fork", "NAME TO", 2, 2, workspace_fork, "make another one of it",
+        ctl_workspace_fork},
+    {"workspace", "rollback", "NAME SNAPSHOT", 2, 2, workspace, "go back to a snapshot",
+        ctl_workspace_rollback},
+    {"workspace", "delete", "NAME", 1, 1, workspace_delete, "delete it, or a snapshot of it",
+        ctl_workspace_delete},
     {"backup", NULL, "FILE", 1, 1, backup, "copy store and configuration to a file", ctl_backup},
     {"restore", NULL, "FILE", 1, 1, restore, "put a backup back (stopped)", ctl_restore},
+    {"template", "list", NULL, 0, 0, template_any, "list templates", ctl_template_list},
+    {"template", "show", "NAME", 1, 1, template_any, "show a template, and where it says so",
+        ctl_template_show},
+    {"template", "check", "[FILE|NAME]", 0, 1, template_any, "check templates and what they name",
+        ctl_template_check},
     {"check", NULL, NULL, 0, 0, check, "check configuration and host", ctl_check},
     {"status", NULL, NULL, 0, 0, NULL, "processes, host, disk, log, tenants", ctl_status},
     {"reload", NULL, NULL, 0, 0, NULL, "read the configuration again", ctl_reload},
