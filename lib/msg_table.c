@@ -26,6 +26,13 @@
 	{"command", MSG_BYTES, 64 * KIB, true}, \
 	{"env", MSG_BLOBS, 64, true}, /* NAME=VALUE */ \
 	{"pty", MSG_OBJECT, 8, true} /* term, cols, rows, xpixel, ypixel: broker/core */
+/* One operation on a workspace: list, create, snapshot, fork, rollback, delete. */
+#define WORKSPACE_FIELDS \
+	{"op", MSG_STRING, 16, false}, \
+	{"tenant", MSG_NAME, NAME_MAX_LEN, true}, \
+	{"workspace", MSG_NAME, NAME_MAX_LEN, true}, \
+	{"snapshot", MSG_NAME, NAME_MAX_LEN, true}, \
+	{"to", MSG_NAME, NAME_MAX_LEN, true}
 /* clang-format on */
 
 const struct msg_type msg_types[] = {
@@ -139,6 +146,13 @@ const struct msg_type msg_types[] = {
      * processes to it */
     {"tie.make", MSG_CORE, MSG_SPAWN, LINKED, SMALL, NO_FDS, {ID}},
     {"tie.made", MSG_SPAWN, MSG_CORE, LINKED, SMALL, 1, 1, {ID, {"path", MSG_STRING, 256, false}}},
+
+    /* workspaces: broker/workspace/store.h */
+    {"workspace.do", MSG_CORE, MSG_SPAWN, LINKED, SMALL, NO_FDS, {WORKSPACE_FIELDS}},
+    {"workspace.done", MSG_SPAWN, MSG_CORE, LINKED, MSG_MAX, NO_FDS,
+        {{"data", MSG_OBJECT, 8, false}}},
+    {"workspace.refused", MSG_SPAWN, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {{"code", MSG_INT, 255, false}, REASON}}, /* code: an errno */
 
     /* ---- the signer ---- */
     {"jwt.sign", MSG_CORE, MSG_SIGNER, LINKED, SMALL, NO_FDS,
@@ -267,6 +281,7 @@ const struct msg_type msg_types[] = {
         {{"tenant", MSG_NAME, NAME_MAX_LEN, true}, {"all", MSG_BOOL, 0, true}}},
     {"ctl.session", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {ID}},
     {"ctl.kill", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {ID, {"reason", MSG_STRING, 256, true}}},
+    {"ctl.workspace", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {WORKSPACE_FIELDS}},
     {"ctl.reload", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},
     {"ctl.clock", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},    /* acknowledge a step back */
     {"ctl.epoch", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},    /* turn it now */

@@ -67,6 +67,11 @@ static const struct record_class classes[] = {
     {"session.lost", OCSF_LIFECYCLE, 4, RECORD_END},
     {"session.start", OCSF_LIFECYCLE, 3, RECORD_PLAIN},
     {"spawn.lost", OCSF_LIFECYCLE, 4, RECORD_END},
+    {"workspace.create", OCSF_API, 1, RECORD_PLAIN},
+    {"workspace.delete", OCSF_API, 4, RECORD_PLAIN},
+    {"workspace.fork", OCSF_API, 1, RECORD_PLAIN},
+    {"workspace.rollback", OCSF_API, 3, RECORD_PLAIN},
+    {"workspace.snapshot", OCSF_API, 1, RECORD_PLAIN},
 };
 
 const struct record_class *record_class_find(const char *name)

@@ -16,6 +16,7 @@ struct msg;
 struct template;
 
 #define COMMAND_HOME     "/home/agent"
+#define COMMAND_WORK     "/workspace" /* where commands begin in a session that has one */
 #define COMMAND_SFTP     "/usr/lib/openssh/sftp-server"
 #define COMMAND_TERM_MAX 63
 #define COMMAND_ENV_MAX  120

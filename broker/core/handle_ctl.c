@@ -16,6 +16,7 @@
 #include "broker/core/ctl_notes.h"
 #include "broker/core/ctl_prove.h"
 #include "broker/core/ctl_sessions.h"
+#include "broker/core/ctl_workspace.h"
 #include "broker/core/session.h"
 #include "broker/core/who.h"
 #include "broker/store/store.h"
@@ -257,6 +258,7 @@ static const struct peer_handler handlers[] = {
     {"ctl.body", ctl_body},
     {"ctl.prove", ctl_prove},
     {"ctl.erase", ctl_erase},
+    {"ctl.workspace", ctl_workspace},
     {NULL, NULL},
 };
 

@@ -5,6 +5,7 @@
 
 #include "broker/core/config.h"
 #include "broker/core/conn.h"
+#include "broker/core/ctl_workspace.h"
 #include "broker/core/exec.h"
 #include "broker/core/session.h"
 #include "lib/err.h"
@@ -186,6 +187,8 @@ static const struct peer_handler handlers[] = {
     {"sandbox.listing", on_listing},
     {"lease.up", on_lease_up},
     {"tie.made", on_tied},
+    {"workspace.done", ctl_workspace_done},
+    {"workspace.refused", ctl_workspace_done},
     {NULL, NULL},
 };
 

@@ -264,6 +264,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	beside.b = b;
+	struct work_store *workspaces = backend_ns_work(b);
 	if (!(b = tiers(b))) {
 		log_error("no memory");
 		return 1;
@@ -271,6 +272,7 @@ int main(int argc, char **argv)
 	beside.lease_base = a.b.idbase + LEASE_FIRST;
 	const struct serve_config c = {.b = b,
 	    .supervisor = LINK_FD,
+	    .work = workspaces,
 	    .lease_start = lease_start,
 	    .tie = tie,
 	    .untie = untie,

@@ -14,10 +14,12 @@
 
 struct backend;
 struct err;
+struct work_store;
 
 struct serve_config {
-	struct backend *b; /* borrowed */
-	int supervisor;    /* link; taken over */
+	struct backend *b;       /* borrowed */
+	int supervisor;          /* link; taken over */
+	struct work_store *work; /* borrowed; NULL: no workspaces */
 	/* The lease process for one sandbox: a pidfd, or -errno. Both descriptors are borrowed. */
 	int (*lease_start)(void *arg, int link, int listener, struct err *e);
 	/* cgroup_tie() and cgroup_untie() (broker/spawn/cgroup.h) */

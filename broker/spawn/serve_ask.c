@@ -173,6 +173,7 @@ static const struct handler {
     {"sandbox.end", on_end},
     {"sandbox.list", on_list},
     {"tie.make", on_tie},
+    {"workspace.do", serve_workspace},
 };
 
 void serve_ask(struct serve *s, struct msg *m)

@@ -52,6 +52,8 @@ bool serve_watch(struct serve *s, struct live *v);
 
 /* One message of the core. */
 void serve_ask(struct serve *s, struct msg *m);
+/* workspace.do */
+void serve_workspace(struct serve *s, struct msg *m);
 
 /* A loop_fd_fn for a credential listener; arg is the struct live. */
 void lease_knock(struct loop *l, int fd, unsigned what, void *arg);

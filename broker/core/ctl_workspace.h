@@ -1,0 +1,17 @@
+/*
+ * ctl.workspace: what operators ask of workspaces is recorded in the tenant's log
+ * (workspace.create, .snapshot, .fork, .rollback, .delete), then done by spawn, whose answer goes
+ * back.
+ */
+#ifndef POSTERN_CORE_CTL_WORKSPACE_H
+#define POSTERN_CORE_CTL_WORKSPACE_H
+
+struct err;
+struct msg;
+struct peer;
+
+/* A message of an operator; and workspace.done and workspace.refused of spawn. */
+int ctl_workspace(struct peer *p, struct msg *m, struct err *e);
+int ctl_workspace_done(struct peer *spawn, struct msg *m, struct err *e);
+
+#endif
