@@ -40,8 +40,15 @@ def rooted():
     with open(f"{p.state}/etc/tenants/demo.yaml", "a") as f:
         f.write("  small:\n    template: small\n    allow: [exec, shell, pty, sftp]\n"
                 "  brief:\n    template: default\n    allow: [exec]\n    lifetime: 2s\n    channels: 2\n")
+        f.write("  walled:\n    template: walled\n    allow: [exec, shell, pty, forward]\n"
+                "  own:\n    template: own\n    allow: [exec]\n")
+    with open(f"{p.state}/etc/templates/walled.yaml", "w") as f:
+        f.write("extends: default\nlimits: {wall: 2s}\nentry: [/bin/echo, the, entry]\n")
+    os.makedirs(f"{p.state}/etc/tenants/demo/templates")
+    with open(f"{p.state}/etc/tenants/demo/templates/own.yaml", "w") as f:
+        f.write("limits: {memory: 64M}\nenv: {WHOSE: tenants}\n")
     p.start()
-    p.small = p.cert("small", principals="small,brief")
+    p.small = p.cert("small", principals="small,brief,walled,own")
     return p
 
 
@@ -137,6 +144,96 @@ def a_root_that_is_not_there_is_a_warning(p):
     r = p.postern("check")
     os.unlink(path)
     assert r.code == 0 and b"warning  template gone" in r.out, r
+
+
+@rule
+def its_wall_time_ends_a_session_whatever_the_role_says(p):
+    r = p.ssh("echo up; exec sleep 30", key=p.small, user="walled", timeout=15)
+    assert r.out == b"up\n" and r.code != 0, r
+
+
+@rule
+def its_entry_runs_instead_of_the_login_shell(p):
+    r = p.ssh(key=p.small, user="walled", input=b"echo shell\n", flags=("-T",))
+    assert r.out.endswith(b"the entry\n") and b"shell" not in r.out, r
+    assert p.ssh("echo exec", key=p.small, user="walled").out == b"exec\n"
+
+
+@rule
+def a_tenants_own_narrows_the_hosts(p):
+    assert p.ssh("echo $WHOSE", key=p.small, user="own").out == b"tenants\n"
+    path = f"{p.state}/etc/tenants/demo/templates/own.yaml"
+    with open(path) as f:
+        text = f.read()
+    with open(path, "w") as f:
+        f.write("\nlimits: {memory: 1G}\n")
+    try:
+        for r in (p.postern("check"), p.postern("template", "check")):
+            assert r.code == 5 and b"own.yaml:2: limits.memory: 1G is more" in r.err + r.out, r
+        assert p.postern("reload").code != 0
+        assert p.ssh("echo $WHOSE", key=p.small, user="own").out == b"tenants\n"
+    finally:
+        with open(path, "w") as f:
+            f.write(text)
+    assert p.postern("reload").code == 0
+
+
+@rule
+def what_is_promised_has_to_be_there(p):
+    path = f"{p.state}/etc/postern.yaml"
+    with open(path) as f:
+        text = f.read()
+    with open(path, "w") as f:
+        f.write(text + "reserve: {memory: 15000G}\n")
+    try:
+        r = p.postern("check")
+        assert r.code == 5 and b"less reserve.memory of 15360000M" in r.err + r.out, r
+        assert p.postern("reload").code != 0
+    finally:
+        with open(path, "w") as f:
+            f.write(text)
+    assert p.postern("reload").code == 0
+
+
+@rule
+def templates_are_listed_shown_and_checked(p):
+    r = p.postern("template", "list", "--json")
+    names = [(t["name"], t.get("tenant"), t.get("extends")) for t in json.loads(r.out)]
+    assert r.code == 0 and ("walled", None, "default") in names and ("own", "demo", "default") in names, r
+    r = p.postern("template", "show", "own", "--tenant", "demo", "--json")
+    keys = json.loads(r.out)["keys"]
+    assert keys["limits.memory"] == {"value": "64M", "from": "tenants/demo/templates/own.yaml:1"}, r
+    assert keys["tier"] == {"value": "namespaces", "from": "default"}, r
+    assert p.postern("template", "show", "own").code == 6
+    assert p.postern("template", "show", "own", "--tenant", "nobody").code == 6
+    file = os.path.join(p.work, "new.yaml")
+    for text, code, said in (
+            ("extends: walled\nprograms: [/bin/cat]\n", 0, b"strength kernel"),
+            ("programs: [/bin/sh]\n", 0, b"strength interpreter"),
+            ("base: /nonexistent/root\n", 1, b"/nonexistent/root"),
+            ("limits: {memmory: 1G}\n", 5, b'new.yaml:1: unknown key "memmory" (did you mean "memory"?)'),
+            ("extends: nobody\n", 5, b"new.yaml:1")):
+        with open(file, "w") as f:
+            f.write(text)
+        r = p.postern("template", "check", file)
+        assert r.code == code and said in r.out + r.err, (text, r)
+
+
+@rule
+def without_its_image_a_template_is_refused_with_that_reason(p):
+    path = f"{p.state}/etc/templates/small.yaml"
+    with open(path) as f:
+        text = f.read()
+    with open(path, "w") as f:
+        f.write("base: {image: /srv/none.tar}\n")
+    try:
+        assert p.postern("reload").code == 0
+        r = p.ssh("echo in", key=p.small, user="small")
+        assert r.code == 254 and b"image of template small is not built" in r.err and not r.out, r
+    finally:
+        with open(path, "w") as f:
+            f.write(text)
+    assert p.postern("reload").code == 0
 
 
 if __name__ == "__main__":
