@@ -149,8 +149,11 @@ $(LIBEXEC)/postern-cred: $(CRED_SRC)
 	$(call say,MUSL,$@)
 	$(Q)mkdir -p $(@D) && $(MUSL_CC) $(MUSL_FLAGS) $(CRED_SRC) -o $@
 
+$(LIBEXEC)/microvm-image: etc/microvm-image
+	$(Q)mkdir -p $(@D) && cp $< $@ && chmod 755 $@
+
 PROGRAMS := $(BIN)/postern $(addprefix $(LIBEXEC)/postern-,supervisor core spawn lease signer export gateway run init cred witness vm) \
-	$(SECURITY)/pam_postern.so
+	$(SECURITY)/pam_postern.so $(LIBEXEC)/microvm-image
 
 .PHONY: all
 all: $(PROGRAMS)

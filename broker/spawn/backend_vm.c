@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -16,6 +15,7 @@
 
 #include "broker/spawn/backend_ns_internal.h"
 #include "broker/spawn/idmap.h"
+#include "broker/spawn/vm_image.h"
 #include "broker/supervisor/launch.h"
 #include "lib/err.h"
 #include "lib/fdio.h"
@@ -36,8 +36,8 @@ struct vm_backend {
 	struct ns_backend *ns;
 	bool kvm;  /* a stock kernel boots on it */
 	int probe; /* pidfd of the one that finds out, -1 */
-	char version[64], digest[DIGEST_HEX_LEN + 1];
-	struct stat digested; /* the file that digest is of */
+	char version[64];
+	struct vm_image image; /* the last that was used */
 };
 
 struct vm {
@@ -64,65 +64,6 @@ static struct vm *vm_of(const struct sandbox *s)
 	return u.out;
 }
 
-/* ---- files ---- */
-
-/* Only root's own, by nobody else's pen. */
-static int open_file(int dir, const char *path, struct err *e)
-{
-	cleanup_close int fd = openat(dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	struct stat st;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_set(e, -errno, "%s: %m (microvm-image makes it)", path);
-	if (!S_ISREG(st.st_mode) || st.st_uid != 0 || (st.st_mode & 022))
-		return err_set(
-		    e, -EPERM, "%s must be a file of root's that nobody else can write", path);
-	return steal_fd(&fd);
-}
-
-static int open_root(const struct vm_backend *b, const struct plan *p, struct err *e)
-{
-	char path[PLAN_PATH_MAX + 8];
-
-	if (p->root == PLAN_ROOT_DIRECTORY) {
-		(void)snprintf(path, sizeof path, "%s.img", p->root_path + 1);
-		return open_file(b->ns->host.root_fd, path, e);
-	}
-	(void)snprintf(
-	    path, sizeof path, "microvm/%s.img", p->root == PLAN_ROOT_IMAGE ? p->image : "host");
-	return open_file(b->ns->host.state_fd, path, e);
-}
-
-/* Of the image, remembered for the last one that was used. */
-static int digest_root(struct vm_backend *b, int fd, struct err *e)
-{
-	uint8_t data[65536], sum[DIGEST_LEN];
-	struct digest *d;
-	struct stat st;
-	off_t at = 0;
-	ssize_t n;
-
-	if (fstat(fd, &st) < 0)
-		return err_set(e, -errno, "the root image: %m");
-	if (b->digest[0] && st.st_dev == b->digested.st_dev && st.st_ino == b->digested.st_ino &&
-	    st.st_size == b->digested.st_size &&
-	    memcmp(&st.st_ctim, &b->digested.st_ctim, sizeof st.st_ctim) == 0)
-		return 0;
-	if (!(d = digest_new()))
-		return err_set(e, -ENOMEM, "no memory");
-	while ((n = pread(fd, data, sizeof data, at)) > 0) {
-		digest_update(d, data, (size_t)n);
-		at += n;
-	}
-	digest_final(d, sum);
-	digest_free(d);
-	if (n < 0)
-		return err_set(e, -errno, "the root image: %m");
-	hex_encode(b->digest, sum, sizeof sum);
-	b->digested = st;
-	return 0;
-}
-
 /* ---- what this host can do ---- */
 
 static int start_program(void *arg)
@@ -137,8 +78,8 @@ static int start_program(void *arg)
 static void probe_kvm(struct vm_backend *b)
 {
 	struct host *h = &b->ns->host;
-	cleanup_close int kernel = open_file(h->state_fd, "microvm/vmlinuz", NULL);
-	cleanup_close int initramfs = open_file(h->state_fd, "microvm/initramfs", NULL);
+	cleanup_close int kernel = vm_file(h->state_fd, "microvm/vmlinuz", NULL);
+	cleanup_close int initramfs = vm_file(h->state_fd, "microvm/initramfs", NULL);
 	struct launch l;
 	int pid;
 
@@ -335,9 +276,9 @@ static json_t *tell(const struct vm_backend *b, const struct plan *p, const stru
 		    limits, "open_files", json_integer((json_int_t)p->open_files));
 	return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:o,s:I}", "tier", plan_tiers[p->tier],
 	    "backend", b->base.ops->name, "kernel", b->version, "accel", b->kvm ? "kvm" : "tcg",
-	    "image", b->digest, "seccomp", b->ns->seccomp, "cgroup", cgroups_kind(b->ns->cgroups),
-	    "processors", (int)processors(p), "limits", limits, "idbase",
-	    (json_int_t)idmap_base(b->ns->ids, s->spare.block));
+	    "image", b->image.digest, "seccomp", b->ns->seccomp, "cgroup",
+	    cgroups_kind(b->ns->cgroups), "processors", (int)processors(p), "limits", limits,
+	    "idbase", (json_int_t)idmap_base(b->ns->ids, s->spare.block));
 }
 
 static void kill_vm(struct vm *s)
@@ -362,9 +303,10 @@ static int vm_start(struct backend *base, const char *session, const struct plan
 	if ((r = check_plan(b, p, f, e)) < 0)
 		return r;
 	f->step = "image";
-	if ((r = kernel = open_file(b->ns->host.state_fd, "microvm/vmlinuz", e)) < 0 ||
-	    (r = initramfs = open_file(b->ns->host.state_fd, "microvm/initramfs", e)) < 0 ||
-	    (r = root = open_root(b, p, e)) < 0 || (r = digest_root(b, root, e)) < 0)
+	if ((r = kernel = vm_file(b->ns->host.state_fd, "microvm/vmlinuz", e)) < 0 ||
+	    (r = initramfs = vm_file(b->ns->host.state_fd, "microvm/initramfs", e)) < 0 ||
+	    (r = root = vm_image_open(&b->ns->host, p, e)) < 0 ||
+	    (r = vm_image_digest(&b->image, root, e)) < 0)
 		return r;
 	f->step = "memory";
 	if (!(s = calloc(1, sizeof *s)))
@@ -400,9 +342,9 @@ static int vm_prepare(
 	cleanup_close int root = -1;
 
 	f->step = "image";
-	if ((root = open_root(b, p, e)) < 0)
+	if ((root = vm_image_open(&b->ns->host, p, e)) < 0)
 		return root;
-	return digest_root(b, root, e);
+	return vm_image_digest(&b->image, root, e);
 }
 
 static pid_t vm_pid(const struct sandbox *s)
@@ -526,7 +468,7 @@ struct backend *backend_vm_new(struct backend *ns, char *why, size_t size)
 	b->base.ops = &ops;
 	b->ns = (struct ns_backend *)(void *)ns;
 	b->probe = -1;
-	version = open_file(b->ns->host.state_fd, "microvm/version", &e);
+	version = vm_file(b->ns->host.state_fd, "microvm/version", &e);
 	if (version < 0 || read(version, b->version, sizeof b->version - 1) <= 0) {
 		(void)snprintf(why, size, "%s", version < 0 ? err_text(&e) : "no kernel version");
 		free(b);

@@ -20,6 +20,7 @@
 #include "broker/spawn/backend.h"
 #include "broker/spawn/backend_ns.h"
 #include "broker/spawn/backend_tiers.h"
+#include "broker/spawn/backend_vm.h"
 #include "broker/spawn/host.h"
 #include "broker/spawn/idmap.h"
 #include "broker/spawn/serve.h"
@@ -199,6 +200,8 @@ static int lease_start(void *arg, int link, int listener, struct err *e)
 /* Takes ns over. NULL without memory. */
 static struct backend *tiers(struct backend *ns)
 {
+	struct backend *vm;
+	char why[256];
 	struct backend *t = backend_tiers_new();
 
 	if (!t) {
@@ -206,6 +209,10 @@ static struct backend *tiers(struct backend *ns)
 		return NULL;
 	}
 	backend_tiers_have(t, PLAN_TIER_NAMESPACES, ns);
+	if ((vm = backend_vm_new(ns, why, sizeof why)))
+		backend_tiers_have(t, PLAN_TIER_MICROVM, vm);
+	else
+		backend_tiers_lack(t, PLAN_TIER_MICROVM, why);
 	return t;
 }
 

@@ -1,0 +1,28 @@
+/*
+ * The files that a virtual machine boots (broker/spawn/backend_vm.h says where they lie), and which
+ * image it was: its digest goes to the log. Nothing of their contents is understood here.
+ */
+#ifndef POSTERN_SPAWN_VM_IMAGE_H
+#define POSTERN_SPAWN_VM_IMAGE_H
+
+#include <sys/stat.h>
+
+#include "lib/digest.h"
+
+struct err;
+struct host;
+struct plan;
+
+struct vm_image {
+	char digest[DIGEST_HEX_LEN + 1];
+	struct stat of; /* the file that it is of */
+};
+
+/* A regular file of root's that nobody else can write, for reading; or -errno. */
+int vm_file(int dir, const char *path, struct err *e);
+/* The image of the plan's root. */
+int vm_image_open(const struct host *h, const struct plan *p, struct err *e);
+/* SHA-256 of the whole; read again only when the file is another one or has changed. */
+int vm_image_digest(struct vm_image *m, int fd, struct err *e);
+
+#endif
