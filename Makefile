@@ -235,6 +235,10 @@ FUZZ_SECONDS ?= 60
 fuzz: deps
 	@CC=clang BUILD=$(BUILD) SECONDS_EACH=$(FUZZ_SECONDS) sh tests/fuzz/explore.sh
 
+.PHONY: escape
+escape: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/tests/root/test_escapes
+	@$(BUILD)/tests/root/test_escapes table
 lint:
 	@sh tests/lint.sh
 format:
@@ -264,6 +268,7 @@ help:
 ## soak           the bad days at length: 20,000 kills, every moment of a power cut
 ## bench          the numbers, ours and the peers', as a table and in build/bench.jsonl
 ## fuzz           explore with libFuzzer for FUZZ_SECONDS a target
+## escape         attacks on a sandbox, natively and inside, side by side
 ## lint           layers, headers, banned functions, formatting
 ## install        DESTDIR= PREFIX=
 

@@ -178,7 +178,8 @@ static int build(const char *state, struct err *e)
 	if (mount("proc", BASE "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		return err_set(e, -errno, "mount proc: %m");
 	if ((r = bind_at("/usr", BASE "/usr",
-	         MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)) < 0)
+	         MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV |
+	             (DEFENCE("nosuid") ? MOUNT_ATTR_NOSUID : 0))) < 0)
 		return err_set(e, r, "bind /usr: %s", strerror(-r));
 	if ((r = make_dev()) < 0)
 		return err_set(e, r, "dev: %s", strerror(-r));
