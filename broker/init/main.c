@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "broker/init/claim.h"
 #include "broker/init/proto.h"
 #include "broker/init/run.h"
 #include "broker/init/serial.h"
@@ -134,6 +135,7 @@ static bool receive(void)
 	    .msg_control = control.bytes,
 	    .msg_controllen = sizeof(control.bytes)};
 	int fds[FDS_MAX] = {-1, -1, -1, -1};
+	static bool served; /* the first record may be a claim */
 	struct init_request q;
 	size_t nfds = 0;
 	ssize_t n = recvmsg(REQUESTS, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
@@ -150,12 +152,16 @@ static bool receive(void)
 	}
 	if (n == 0 && nfds == 0)
 		return false;
-	if (!(m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) && init_parse(&q, request, (size_t)n) == 0) {
+	if (!served && claim_take((size_t)n, fds, nfds, REQUESTS)) {
+		/* this member of the pool is a session's now */
+	} else if (!(m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) &&
+	           init_parse(&q, request, (size_t)n) == 0) {
 		handle(&q, fds, nfds);
 		init_request_done(&q);
 	} else if (!(m.msg_flags & MSG_TRUNC)) {
 		init_request_done(&q);
 	}
+	served = true;
 	for (size_t i = 0; i < nfds; i++)
 		if (fds[i] >= 0)
 			(void)close(fds[i]);

@@ -50,7 +50,7 @@ struct backend_ops {
 	/* Kills every process. The pidfd becomes readable. */
 	void (*kill)(struct sandbox *s);
 	/* Work that nobody waits for, one step of it (spares): 1 if there is more to do, 0 if not
-	 * now. */
+	 * now, else in how many milliseconds to ask again. */
 	int (*idle)(struct backend *b);
 	/* Optional: event() is called when the descriptor (borrowed) is readable, to end who has run
 	 * out of memory, say. */

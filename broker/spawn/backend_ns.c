@@ -17,12 +17,14 @@
 #include "broker/spawn/enter.h"
 #include "broker/spawn/filter.h"
 #include "broker/spawn/idmap.h"
+#include "broker/spawn/pool.h"
 #include "broker/spawn/programs.h"
 #include "broker/spawn/rootfs.h"
 #include "broker/spawn/skeleton.h"
 #include "broker/spawn/skeleton_etc.h"
 #include "broker/spawn/workspace.h"
 #include "broker/workspace/store.h"
+#include "lib/clock.h"
 #include "lib/confine.h"
 #include "lib/digest.h"
 #include "lib/err.h"
@@ -36,7 +38,10 @@ static struct ns_backend *ns_of(struct backend *b)
 
 static json_t *ns_probe(struct backend *b)
 {
-	return ns_tell_host(ns_of(b));
+	json_t *o = ns_tell_host(ns_of(b));
+
+	(void)json_object_set_new(o, "pool", ns_pool_tell(ns_of(b)));
+	return o;
 }
 
 /* ---- a sandbox ---- */
@@ -65,7 +70,9 @@ static int ns_prepare(
 	if (r < 0)
 		return r;
 	f->step = "programs";
-	return get_programs(b, s, p, &g, e);
+	if ((r = get_programs(b, s, p, &g, e)) == 0)
+		pool_want(b->pool, p, clock_mono_ns());
+	return r;
 }
 
 static int build(struct ns_backend *b, const char *session, const struct plan *p, int init_fd,
@@ -161,12 +168,10 @@ static int release(struct sandbox *s)
 	return 0;
 }
 
-static int ns_start(struct backend *base, const char *session, const struct plan *p, int init_fd,
-    struct sandbox **ret, json_t **ret_enforced, struct backend_failure *f, struct err *e)
+int ns_make(struct ns_backend *b, const char *session, const struct plan *p, int init_fd,
+    struct sandbox **ret, struct backend_failure *f, struct err *e)
 {
-	struct ns_backend *b = ns_of(base);
 	struct sandbox *s = calloc(1, sizeof *s);
-	json_t *told;
 	int r;
 
 	f->step = "memory";
@@ -183,8 +188,31 @@ static int ns_start(struct backend *base, const char *session, const struct plan
 		free(s);
 		return r;
 	}
+	*ret = s;
+	return 0;
+}
+
+static int ns_start(struct backend *base, const char *session, const struct plan *p, int init_fd,
+    struct sandbox **ret, json_t **ret_enforced, struct backend_failure *f, struct err *e)
+{
+	struct ns_backend *b = ns_of(base);
+	struct sandbox *s = pool_take(b->pool, p, init_fd, clock_mono_ns());
+	bool warm = s != NULL;
+	json_t *told;
+	int r;
+
+	if (!s) {
+		r = ns_make(b, session, p, init_fd, &s, f, e);
+		/* without a free block of ids: a member of the pool has one */
+		if (r == -EAGAIN && pool_shed(b->pool))
+			r = ns_make(b, session, p, init_fd, &s, f, e);
+		if (r < 0)
+			return r;
+	}
 	told = ns_tell_session(b, p, s);
-	if (!told) {
+	if (!told ||
+	    json_object_set_new(told, "start", json_string(warm ? "warm" : "cold")) < 0) {
+		json_decref(told);
 		s->b->base.ops->kill(s);
 		(void)waitid(P_PIDFD, (id_t)s->pidfd, NULL, WEXITED);
 		(void)release(s);
@@ -276,7 +304,7 @@ static int ns_reap(struct sandbox *s, struct backend_usage *ret)
 	return 0;
 }
 
-static int ns_idle(struct backend *base)
+static int refill(struct backend *base)
 {
 	struct ns_backend *b = ns_of(base);
 	int r = spare_refill(&b->spares, &b->host, b->ids, NULL);
@@ -296,10 +324,18 @@ static void ns_event(struct backend *base)
 	cgroups_event(ns_of(base)->cgroups);
 }
 
+static int ns_idle(struct backend *base)
+{
+	int r = refill(base);
+
+	return r > 0 ? r : pool_step(ns_of(base)->pool, clock_mono_ns());
+}
+
 static void ns_free(struct backend *base)
 {
 	struct ns_backend *b = ns_of(base);
 
+	pool_free(b->pool);
 	if (b->ids)
 		spares_done(&b->spares, b->ids);
 	programs_drop(b->programs);
@@ -405,6 +441,11 @@ struct backend *backend_ns_new(const struct backend_ns_config *c, struct err *e)
 	b->skeletons = skeletons_new(&b->host, e);
 	if (!b->skeletons)
 		goto fail;
+	b->pool = ns_pool_new(b);
+	if (!b->pool) {
+		(void)err_set(e, -ENOMEM, "no memory");
+		goto fail;
+	}
 	return &b->base;
 fail:
 	ns_free(&b->base);

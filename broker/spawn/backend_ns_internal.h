@@ -2,6 +2,7 @@
  * What the files of the back end of namespaces share. Nobody else includes it.
  *
  *   backend_ns.c       building, ending, and the calls of backend.h
+ *   backend_ns_pool.c  sandboxes that wait for a session
  *   backend_ns_tell.c  what this host can enforce, and what holds for a session
  */
 #ifndef POSTERN_SPAWN_BACKEND_NS_INTERNAL_H
@@ -19,6 +20,8 @@
 
 struct idmap;
 struct programs_kept;
+struct pool;
+struct skeleton;
 struct skeletons;
 struct work_store;
 
@@ -31,6 +34,7 @@ struct ns_backend {
 	struct work_store *work; /* NULL: no workspaces here */
 	struct programs_kept *programs;
 	struct spares spares;
+	struct pool *pool;
 	int landlock;
 	char seccomp[DIGEST_HEX_LEN + 1];
 	char kernel[128];
@@ -45,9 +49,17 @@ struct sandbox {
 	pid_t pid;
 	unsigned programs; /* how many may be run, 0: any */
 	int strength;      /* enum programs_strength */
+	int claim; /* a member of the pool: to be claimed by; else 0 */
+	const struct skeleton *skeleton; /* of a member */
 	bool reaped;     /* init has been waited for */
 	bool usr_mapped; /* the host's /usr looks as if it belonged to the sandbox's root */
 };
+
+/* Builds one, cold. Nothing is left of a failure. */
+int ns_make(struct ns_backend *b, const char *session, const struct plan *p, int init_fd,
+    struct sandbox **ret, struct backend_failure *f, struct err *e);
+struct pool *ns_pool_new(struct ns_backend *b); /* NULL without memory */
+json_t *ns_pool_tell(const struct ns_backend *b);
 
 /* New objects; NULL without memory. What is told of a session is shown to operators and stands in
  * the log (session.enforced): exactly what holds, nothing that was merely asked for. */

@@ -149,8 +149,13 @@ static int tiers_idle(struct backend *base)
 	int more = 0;
 
 	for (size_t i = 0; i < TIERS; i++)
-		if (t->tier[i].b && t->tier[i].b->ops->idle)
-			more |= t->tier[i].b->ops->idle(t->tier[i].b) > 0;
+		if (t->tier[i].b && t->tier[i].b->ops->idle) {
+			int r = t->tier[i].b->ops->idle(t->tier[i].b);
+
+			/* whoever wants to be asked first */
+			if (r > 0 && (more == 0 || r < more))
+				more = r;
+		}
 	return more;
 }
 

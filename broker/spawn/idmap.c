@@ -103,6 +103,11 @@ unsigned idmap_taken(const struct idmap *m)
 	return m->taken;
 }
 
+unsigned idmap_blocks(const struct idmap *m)
+{
+	return m->blocks;
+}
+
 static int write_file(const char *path, const char *text)
 {
 	cleanup_close int fd = open(path, O_WRONLY | O_CLOEXEC);

@@ -28,6 +28,7 @@ int idmap_keep(struct idmap *m);
 void idmap_keep_base(struct idmap *m, uint32_t base);
 uint32_t idmap_base(const struct idmap *m, int block); /* the id that 0 inside maps to */
 unsigned idmap_taken(const struct idmap *m);
+unsigned idmap_blocks(const struct idmap *m); /* with block 0 */
 
 /* A new user namespace that maps 0..65535 to the block, in which no further user namespace can be
  * made (a second layer under the seccomp filter). A descriptor, or -errno. */

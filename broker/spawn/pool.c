@@ -7,7 +7,6 @@
 
 #include "broker/spawn/plan.h"
 #include "lib/clock.h"
-#include "lib/util.h"
 
 #define LEAVING_MAX (2 * POOL_MEMBERS_MAX)
 
@@ -75,8 +74,10 @@ static void clear(struct pool *p, struct shelf *s)
 {
 	while (s->n > 0 && p->nleaving < LEAVING_MAX)
 		drop_last(p, s);
-	if (s->n == 0)
-		util_free(&s->plan);
+	if (s->n == 0) {
+		free(s->plan);
+		s->plan = NULL;
+	}
 }
 
 void pool_free(struct pool *p)

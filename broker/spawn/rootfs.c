@@ -11,6 +11,8 @@
 #include "broker/spawn/skeleton.h"
 #include "lib/defence.h"
 #include "lib/err.h"
+#include "lib/fdio.h"
+#include "lib/str.h"
 #include "lib/util.h"
 
 /* A clone of the mount at path. (Detached ones can be cloned since 6.15 only, so none of these is
@@ -68,6 +70,27 @@ static int make_upper(const struct plan *p)
 	return finish(fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
 }
 
+/* Its own, also when it was built before anybody came: what programs take a machine's name from is
+ * shared by no two sandboxes. (Written before the overlay is mounted, as a layer must not change
+ * below one.) */
+static int name_machine(int up, uint32_t base)
+{
+	uint8_t random[16];
+	char text[2 * sizeof random + 2];
+	cleanup_close int fd = -1;
+
+	fd_random(random, sizeof random);
+	hex_encode(text, random, sizeof random);
+	text[sizeof text - 2] = '\n';
+	if (mkdirat(up, "u/etc", 0755) < 0 || fchownat(up, "u/etc", base, base, 0) < 0 ||
+	    (fd = openat(up, "u/etc/machine-id", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0444)) <
+	        0 ||
+	    write(fd, text, sizeof text - 1) != (ssize_t)sizeof text - 1 ||
+	    fchown(fd, base, base) < 0)
+		return -errno;
+	return 0;
+}
+
 /* u becomes the root directory of the sandbox, so it belongs to the sandbox's root. */
 static int furnish_upper(int up, uint32_t base)
 {
@@ -75,7 +98,7 @@ static int furnish_upper(int up, uint32_t base)
 	    mkdirat(up, "w", 0700) < 0 || mkdirat(up, "shm", 0700) < 0 ||
 	    fchownat(up, "shm", base, base, 0) < 0 || fchmodat(up, "shm", 01777, 0) < 0)
 		return -errno;
-	return 0;
+	return name_machine(up, base);
 }
 
 /* Of one sandbox, its channels' and its own: kernel.pty.max is the whole host's. */

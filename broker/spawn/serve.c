@@ -200,10 +200,11 @@ static void on_supervisor(struct loop *l, int fd, unsigned what, void *arg)
 static void on_idle(struct loop *l, void *arg)
 {
 	struct serve *s = arg;
+	int r = s->ops->idle ? s->ops->idle(s->c->b) : 0;
 
 	(void)l;
-	if (s->ops->idle && s->ops->idle(s->c->b) > 0)
-		loop_timer_set(s->idle, 0);
+	if (r > 0)
+		loop_timer_set(s->idle, r == 1 ? 0 : r * SERVE_MSEC);
 }
 
 /* Killing is enough, but waiting for it leaves nothing to the next one. */

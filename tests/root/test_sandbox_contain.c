@@ -257,12 +257,20 @@ static void two_sandboxes_do_not_know_each_other(void **state)
 	struct err e = ERR_INIT;
 	struct plan p;
 	struct box other;
+	char id[33];
 
 	(void)state;
 	rig_plan(&p);
 	assert_int_equal(box_start(&rig, &other, &p, &f, &e), 0);
 	assert_int_not_equal(json_integer_value(json_object_get(other.enforced, "idbase")),
 	    json_integer_value(json_object_get(box.enforced, "idbase")));
+	/* as machines, either */
+	assert_int_equal(box_sh(&other, "cat /etc/machine-id", &ran), 0);
+	assert_int_equal(ran.out_len, 33);
+	memcpy(id, ran.out, sizeof id);
+	assert_int_equal(box_sh(&box, "cat /etc/machine-id", &ran), 0);
+	assert_int_equal(ran.out_len, 33);
+	assert_memory_not_equal(id, ran.out, sizeof id);
 	assert_int_equal(
 	    box_sh(&other,
 	        "echo secret >/tmp/s; echo secret >/dev/shm/s; (exec -a marker sleep 60 "

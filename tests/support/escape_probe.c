@@ -5,6 +5,7 @@
 #include <linux/perf_event.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -157,7 +158,7 @@ static int setuid_root(void)
 	for (int i = 0; i < 2000 && c == 0; i++) {
 		char exe[32] = "";
 
-		(void)usleep(1000);
+		(void)poll(NULL, 0, 1);
 		f = fopen(path, "re");
 		if (!f)
 			break;
