@@ -218,9 +218,9 @@ check-vm: deps
 # The long forms of the bad days: kills of the writer, each moment of a power cut looked at closely.
 SOAK = test_bad_kill test_bad_power test_bad_disk
 soak: deps
-	@$(MAKE) --no-print-directory -j$(JOBS) all $(addprefix $(BUILD)/tests/unit/,$(SOAK)) $(VM_WRITER)
-	@BADDAYS_CYCLES=20000 BADDAYS_EVERY=1 CORE_KILLS=100 POWER_CUTS=1000 POWER_COMMITS=20000 \
-		$(RUNNER) --timeout 3600 -v $(addprefix $(BUILD)/tests/unit/,$(SOAK)) \
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(addprefix $(BUILD)/tests/unit/,$(SOAK)) $(BUILD)/tests/root/test_sandbox_churn $(VM_WRITER)
+	@CHURN_SECONDS=600 BADDAYS_CYCLES=20000 BADDAYS_EVERY=1 CORE_KILLS=100 POWER_CUTS=1000 POWER_COMMITS=20000 \
+		$(RUNNER) --timeout 3600 -v $(addprefix $(BUILD)/tests/unit/,$(SOAK)) $(BUILD)/tests/root/test_sandbox_churn \
 		tests/e2e/test_core_kill.py tests/vm/test_power_cut.py
 
 # Fuzz targets: tests/fuzz/fuzz_NAME.c defines LLVMFuzzerTestOneInput. `make fuzz` explores with
