@@ -73,6 +73,8 @@ def kind(p, pid, n, link):
         return "proc" if link.startswith("/proc") else "namespace"
     if link.startswith("/memfd:"):
         return "memfd"
+    if link.startswith("/roots/"):  # what spawn binds; the first is STATE/workspaces
+        return "bound"
     if link.endswith("libexec/postern"):
         return "programs"
     return link
