@@ -264,6 +264,53 @@ static void a_limit_that_cannot_be_set_fails_the_start(void **state)
 	assert_true(box_end(&x, NULL));
 }
 
+/* A name that no tenant can have keeps its sessions apart from logins by sshd. */
+static void a_tenant_called_ties_is_a_tenant(void **state)
+{
+	struct plan p;
+	struct box x;
+
+	(void)state;
+	rig_plan(&p);
+	(void)str_copy(p.tenant, sizeof(p.tenant), "ties");
+	start(&x, &p);
+	sh(&x, "echo fine");
+	assert_true(box_end(&x, NULL));
+	assert_string_equal(ran.out, "fine\n");
+}
+
+/* Where they are is in descriptors that are gone before the agent's ids are taken. */
+static void the_agent_cannot_leave_its_cgroup(void **state)
+{
+	struct plan p;
+	struct box x;
+
+	(void)state;
+	rig_plan(&p);
+	p.limits.pids = 64;
+	start(&x, &p);
+	sh(&x, "ls -l /proc/self/fd | grep -c cgroup; ls -d /sys/fs/cgroup 2>&1; cut -d: -f3 "
+	       "/proc/self/cgroup | sort -u");
+	assert_non_null(strstr(ran.out, "0\n"));
+	assert_non_null(strstr(ran.out, "No such file"));
+	assert_true(box_end(&x, NULL));
+}
+
+/* Agents first, who reads for them next, and those without which nothing goes last. */
+static void sandboxes_are_what_the_oom_killer_picks_first(void **state)
+{
+	struct plan p;
+	struct box x;
+
+	(void)state;
+	rig_plan(&p);
+	start(&x, &p);
+	sh(&x, "cat /proc/self/oom_score_adj /proc/1/oom_score_adj; "
+	       "echo 0 >/proc/self/oom_score_adj || echo refused");
+	assert_string_equal(ran.out, "900\n900\nrefused\n");
+	assert_true(box_end(&x, NULL));
+}
+
 /* ---- a directory as root ---- */
 
 static void a_directory_can_be_the_root(void **state)
@@ -408,6 +455,9 @@ int main(void)
 	    cmocka_unit_test(open_files_are_limited),
 	    cmocka_unit_test(what_is_enforced_is_told),
 	    cmocka_unit_test(a_limit_that_cannot_be_set_fails_the_start),
+	    cmocka_unit_test(a_tenant_called_ties_is_a_tenant),
+	    cmocka_unit_test(the_agent_cannot_leave_its_cgroup),
+	    cmocka_unit_test(sandboxes_are_what_the_oom_killer_picks_first),
 	    cmocka_unit_test(a_directory_can_be_the_root),
 	    cmocka_unit_test(a_link_in_the_template_is_not_followed),
 	};
