@@ -171,6 +171,16 @@ def sandbox_rows():
             rows.append(o)
 
 
+def workspace_rows():
+    r = run([os.path.join(BUILD, "tests/bench/bench_workspace")], timeout=120)
+    assert r.code == 0, r
+    for line in r.text.splitlines():
+        if line.startswith("{"):
+            o = json.loads(line)
+            o["goal"] = f"<={o['goal']}"
+            rows.append(o)
+
+
 def log_rows():
     """The log beside bare LMDB and bare hashes."""
     tool = os.path.join(BUILD, "tests/bench/bench_log")
@@ -221,7 +231,7 @@ def main():
         finally:
             sshd.close()
         p.stop()
-    for f in (sandbox_rows, log_rows):
+    for f in (sandbox_rows, workspace_rows, log_rows):
         try:
             f()
         except (AssertionError, OSError) as e:
