@@ -205,13 +205,11 @@ RAW_SYSCALLS static int set_names(struct enter *n)
 
 RAW_SYSCALLS static int set_limits(struct enter *n)
 {
-	struct rlimit none = {0, 0}, files = {n->open_files, n->open_files};
+	struct rlimit none = {0, 0};
 	struct rlimit signals = {SIGNALS, SIGNALS};
 
 	TRY(setrlimit(RLIMIT_CORE, &none));
 	TRY(setrlimit(RLIMIT_SIGPENDING, &signals));
-	if (n->open_files)
-		TRY(setrlimit(RLIMIT_NOFILE, &files));
 	return 0;
 }
 
@@ -265,6 +263,7 @@ RAW_SYSCALLS static int restrict_files(struct enter *n)
 
 RAW_SYSCALLS static int arrange_fds(struct enter *n)
 {
+	struct rlimit files = {n->open_files, n->open_files};
 	int null;
 
 	TRY(null = open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -277,6 +276,9 @@ RAW_SYSCALLS static int arrange_fds(struct enter *n)
 		TRY(dup2(null, fd));
 	if (DEFENCE("close-fds"))
 		TRY(syscall(SYS_close_range, INIT_FD + 1, ~0u, 0));
+	/* not before: with many sandboxes, what we inherit lies above any limit for one of them */
+	if (n->open_files)
+		TRY(setrlimit(RLIMIT_NOFILE, &files));
 	return 0;
 }
 
