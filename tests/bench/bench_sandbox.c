@@ -27,7 +27,7 @@
 #define COMMAND    "/usr/bin/true"
 
 static struct rig rig;
-static struct plan plan;
+static struct plan plan, warm_plan;
 static int null_fd, filter_fd;
 
 static void fatal(const char *what)
@@ -108,7 +108,7 @@ static int64_t run_live(struct box *x)
 }
 
 /* As the core does it: the first request waits in the socket when the sandbox is ordered. */
-static int64_t run_cold(void)
+static int64_t run_start(const struct plan *p, const char *how)
 {
 	struct backend_failure f = {0};
 	struct err e = ERR_INIT;
@@ -119,14 +119,16 @@ static int64_t run_cold(void)
 	if (box_open(&x, &inner) < 0)
 		fatal("socketpair");
 	status = ask(&x);
-	if (box_enter(&rig, &x, &plan, inner, &f, &e) < 0)
+	if (box_enter(&rig, &x, p, inner, &f, &e) < 0)
 		fatal(err_text(&e));
 	(void)close(inner);
 	wait_for(status);
 	took = clock_mono_ns() - begin;
+	if (strcmp(json_string_value(json_object_get(x.enforced, "start")), how) != 0)
+		fatal("it was not started as it should");
 	if (!box_end(&x, NULL))
 		fatal("the sandbox does not end");
-	while (rig.b->ops->idle(rig.b) > 0)
+	while (rig.b->ops->idle(rig.b) == 1)
 		;
 	return took;
 }
@@ -154,7 +156,8 @@ static void row(const char *name, double ours, double peer, double goal, const c
 
 int main(int argc, char **argv)
 {
-	static int64_t cold[ROUNDS_MAX], bwrap[ROUNDS_MAX], plain[ROUNDS_MAX], live[ROUNDS_MAX];
+	static int64_t cold[ROUNDS_MAX], warm[ROUNDS_MAX], bwrap[ROUNDS_MAX], plain[ROUNDS_MAX],
+	    live[ROUNDS_MAX];
 	struct backend_failure f = {0};
 	struct err e = ERR_INIT;
 	uint64_t rounds = 60;
@@ -197,7 +200,12 @@ int main(int argc, char **argv)
 	plan.disk_inodes = 65536;
 	plan.open_files = 1024;
 	plan.credentials = true;
-	while (rig.b->ops->idle(rig.b) > 0)
+	warm_plan = plan;
+	warm_plan.warm = 2;
+	(void)memcpy(warm_plan.template_name, "warm", sizeof "warm");
+	if (rig.b->ops->prepare(rig.b, &warm_plan, &f, &e) < 0)
+		fatal(err_text(&e));
+	while (rig.b->ops->idle(rig.b) == 1)
 		;
 	if (box_start(&rig, &x, &plan, &f, &e) < 0) {
 		(void)fprintf(stderr, "step %s\n", f.step);
@@ -206,7 +214,8 @@ int main(int argc, char **argv)
 	(void)run_live(&x);
 
 	for (uint64_t i = 0; i < rounds; i++) {
-		cold[i] = run_cold();
+		cold[i] = run_start(&plan, "cold");
+		warm[i] = run_start(&warm_plan, "warm");
 		if (write(ask[1], "b", 1) != 1 || read(answer[0], &bwrap[i], 8) != 8)
 			fatal("the peers' process is gone");
 		if (write(ask[1], "p", 1) != 1 || read(answer[0], &plain[i], 8) != 8)
@@ -220,11 +229,12 @@ int main(int argc, char **argv)
 
 	int n = (int)rounds;
 	double c = median_us(cold, n), b = median_us(bwrap, n), p = median_us(plain, n),
-	       l = median_us(live, n);
-	row("sandbox alone / bwrap --unshare-all --seccomp", c, b, 0.6,
+	       l = median_us(live, n), w = median_us(warm, n);
+	row("sandbox alone / bwrap --unshare-all --seccomp", c, b, 0.5,
 	    "bwrap --unshare-all --ro-bind /usr /usr --proc /proc --dev /dev --tmpfs /tmp "
 	    "--seccomp 9 " COMMAND);
-	row("sandbox alone / vfork+exec", c, p, 2.5, "vfork, execve " COMMAND);
-	row("exec in a live sandbox / vfork+exec", l, p, 1.5, "vfork, execve " COMMAND);
+	row("sandbox alone / vfork+exec", c, p, 2.0, "vfork, execve " COMMAND);
+	row("claimed from the pool / vfork+exec", w, p, 1.2, "vfork, execve " COMMAND);
+	row("exec in a live sandbox / vfork+exec", l, p, 1.05, "vfork, execve " COMMAND);
 	return 0;
 }
