@@ -56,7 +56,7 @@ LIB_SRC     := $(call sources,lib/*.c)
 CREDS_SRC   := $(call sources,creds/*.c)
 GATEWAY_SRC := $(call sources,gateway/ssh/*.c)
 PAM_SRC     := $(filter-out pam/pam_postern.c,$(call sources,pam/*.c))
-BROKER_SRC  := $(call sources,$(foreach d,supervisor core store audit spawn lease ctl export witness workspace vm watch,broker/$(d)/*.c))
+BROKER_SRC  := $(call sources,$(foreach d,supervisor core store audit spawn lease ctl export witness workspace vm walk watch,broker/$(d)/*.c))
 BROKER_SRC  := $(filter-out broker/spawn/filter_gen.c,$(BROKER_SRC))
 INIT_SRC    := $(wildcard broker/init/*.c) lib/buf.c lib/reader.c
 CRED_SRC    := $(wildcard creds/tool/*.c)
@@ -123,6 +123,8 @@ $(LIBEXEC)/postern-lease: $(call obj,broker/lease/main.c) $(A_BROKER) $(A_LIB)
 	$(call LINK,)
 $(LIBEXEC)/postern-vm: $(call obj,broker/vm/main.c) $(A_BROKER) $(A_LIB)
 	$(call LINK,)
+$(LIBEXEC)/postern-walk: $(call obj,broker/walk/main.c) $(A_BROKER) $(A_LIB)
+	$(call LINK,)
 $(LIBEXEC)/postern-signer: $(call obj,creds/signer_main.c) $(A_CREDS) $(A_LIB)
 	$(call LINK,)
 $(LIBEXEC)/postern-gateway: $(call obj,gateway/ssh/main.c) $(A_GATEWAY) $(A_LIB)
@@ -152,7 +154,7 @@ $(LIBEXEC)/postern-cred: $(CRED_SRC)
 $(LIBEXEC)/microvm-image: etc/microvm-image
 	$(Q)mkdir -p $(@D) && cp $< $@ && chmod 755 $@
 
-PROGRAMS := $(BIN)/postern $(addprefix $(LIBEXEC)/postern-,supervisor core spawn lease signer export gateway run init cred witness vm) \
+PROGRAMS := $(BIN)/postern $(addprefix $(LIBEXEC)/postern-,supervisor core spawn lease walk signer export gateway run init cred witness vm) \
 	$(SECURITY)/pam_postern.so $(LIBEXEC)/microvm-image
 
 .PHONY: all

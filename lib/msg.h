@@ -42,6 +42,7 @@ enum msg_role {
 	MSG_PAM = 1u << 8,     /* pam_postern.so inside sshd's privileged process */
 	MSG_RUN = 1u << 9,     /* postern-run, started by sshd's ForceCommand */
 	MSG_EXPORT = 1u << 10, /* sinks and witnesses */
+	MSG_WALK = 1u << 11,   /* reads what a session left in its files */
 };
 
 /* When. The receiver sets the phase of a channel as its state changes. */

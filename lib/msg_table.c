@@ -142,6 +142,8 @@ const struct msg_type msg_types[] = {
         {{"sessions", MSG_STRINGS, 2048, false}}},
     /* the sandbox has knocked at its credential listener: a lease process now serves it */
     {"lease.up", MSG_SPAWN, MSG_CORE, LINKED, SMALL, 1, 1, {ID}},
+    /* the session has ended and a process reads what it left: sandbox.ended comes after it */
+    {"walk.up", MSG_SPAWN, MSG_CORE, LINKED, SMALL, 1, 1, {ID}},
     /* an sshd session: the descriptor is cgroup.procs of the cgroup that ties its
      * processes to it */
     {"tie.make", MSG_CORE, MSG_SPAWN, LINKED, SMALL, NO_FDS, {ID}},
@@ -274,6 +276,15 @@ const struct msg_type msg_types[] = {
     {"lease.release", MSG_LEASE, MSG_CORE, LINKED, SMALL, NO_FDS,
         {{"lease", MSG_STRING, 36, false}}},
     {"lease.released", MSG_CORE, MSG_LEASE, LINKED, SMALL, NO_FDS, {{0}}},
+
+    /* ---- who walks a session's private layer (broker/walk/line.h) ---- */
+    {"walk.changed", MSG_WALK, MSG_CORE, LINKED, 64 * KIB, NO_FDS,
+        {{"layer", MSG_STRING, 8, false}, {"files", MSG_OBJECTS, 1024, false}}},
+    {"walk.done", MSG_WALK, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {{"added", MSG_INT, INT64_MAX, false}, {"changed", MSG_INT, INT64_MAX, false},
+            {"deleted", MSG_INT, INT64_MAX, false}, {"metadata", MSG_INT, INT64_MAX, false},
+            {"left_out", MSG_INT, INT64_MAX, false}, {"unreadable", MSG_INT, INT64_MAX, false},
+            {"incomplete", MSG_BOOL, 0, false}}},
 
     /* ---- operators ---- */
     {"ctl.status", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},

@@ -64,6 +64,7 @@ static const struct record_class classes[] = {
     {"sandbox.orphan", OCSF_FINDING, 1, RECORD_END},
     {"session.end", OCSF_LIFECYCLE, 4, RECORD_END},
     {"session.enforced", OCSF_LIFECYCLE, 6, RECORD_PLAIN},
+    {"session.files", OCSF_LIFECYCLE, OTHER, RECORD_PLAIN},
     {"session.lost", OCSF_LIFECYCLE, 4, RECORD_END},
     {"session.start", OCSF_LIFECYCLE, 3, RECORD_PLAIN},
     {"spawn.lost", OCSF_LIFECYCLE, 4, RECORD_END},

@@ -145,6 +145,18 @@ static int on_lease_up(struct peer *p, struct msg *m, struct err *e)
 	return 0;
 }
 
+static int on_walk_up(struct peer *p, struct msg *m, struct err *e)
+{
+	struct session *s = session_find(p->core, msg_str(m, "session"));
+
+	(void)e;
+	if (!s || s->walk_peer)
+		return 0;
+	s->walked = true;
+	s->walk_peer = peer_new(p->core, msg_take_fd(m, 0), &class_walk, s);
+	return 0;
+}
+
 static int on_tied(struct peer *p, struct msg *m, struct err *e)
 {
 	struct session *s = session_find(p->core, msg_str(m, "session"));
@@ -186,6 +198,7 @@ static const struct peer_handler handlers[] = {
     {"sandbox.ended", on_ended},
     {"sandbox.listing", on_listing},
     {"lease.up", on_lease_up},
+    {"walk.up", on_walk_up},
     {"tie.made", on_tied},
     {"workspace.done", ctl_workspace_done},
     {"workspace.refused", ctl_workspace_done},

@@ -243,6 +243,9 @@ static void close_session(struct session *s, const char *reason, json_t *totals)
 	(void)json_object_set_new(totals, "bytes_in", json_integer((json_int_t)s->bytes_in));
 	(void)json_object_set_new(totals, "bytes_out", json_integer((json_int_t)s->bytes_out));
 	(void)json_object_set_new(totals, "bytes_err", json_integer((json_int_t)s->bytes_err));
+	if (s->walked)
+		(void)json_object_set_new(totals, "files",
+		    s->files ? json_incref(s->files) : json_pack("{s:b}", "incomplete", 1));
 	if (s->rate.refused) /* questions for credentials, too many to be recorded one by one */
 		(void)json_object_set_new(
 		    totals, "leases_unsaid", json_integer((json_int_t)s->rate.refused));
@@ -277,11 +280,30 @@ void session_failed(struct session *s, const char *step, const char *reason)
 
 void session_gone(struct session *s, const char *reason, json_t *totals)
 {
+	/* what it left in its files comes first: who read them is dead by now, but may have said
+	 * more than has been heard */
+	if (s->walk_peer && !s->gone_totals) {
+		(void)str_copy(s->gone_reason, sizeof s->gone_reason, reason);
+		s->gone_totals = totals ? totals : json_object();
+		peer_pump(s->walk_peer);
+		return;
+	}
 	if (apply(s, SESSION_GONE) < 0) {
 		json_decref(totals);
 		return;
 	}
 	close_session(s, reason, totals);
+}
+
+void session_walked(struct session *s)
+{
+	json_t *totals = s->gone_totals;
+
+	s->gone_totals = NULL;
+	if (totals && apply(s, SESSION_GONE) == 0)
+		close_session(s, s->gone_reason, totals);
+	else
+		json_decref(totals);
 }
 
 void session_end(struct session *s, const char *reason)
@@ -321,6 +343,12 @@ void session_free(struct session *s)
 		s->lease_peer->owner = NULL;
 		peer_close(s->lease_peer);
 	}
+	if (s->walk_peer) {
+		s->walk_peer->owner = NULL;
+		peer_close(s->walk_peer);
+	}
+	json_decref(s->files);
+	json_decref(s->gone_totals);
 	lease_free_all(s);
 	if (c->stopping) /* it may have been the last */
 		loop_defer_arm(c->reap);

@@ -43,6 +43,12 @@ struct session {
 	struct loop_source *timer;
 	uint32_t next_channel;
 	struct peer *lease_peer;
+	struct peer *walk_peer; /* reads its files after its end */
+	unsigned files_parts;
+	json_t *files;                          /* what that counted; NULL: not told */
+	bool walked;                            /* there was somebody */
+	char gone_reason[CORE_REASON_MAX + 1];  /* sandbox.ended has come, and waits for it */
+	json_t *gone_totals;
 	char reason[SESSION_REASON_MAX + 1]; /* why it is ending */
 	/* totals */
 	uint64_t channels, leases, bytes_in, bytes_out, bytes_err;
@@ -67,6 +73,8 @@ void session_started(struct session *s, int64_t pid, json_t *enforced);
 void session_failed(struct session *s, const char *step, const char *reason);
 /* totals may be NULL; taken over. */
 void session_gone(struct session *s, const char *reason, json_t *totals);
+/* Who has read its files is gone: by now nothing more comes of it. */
+void session_walked(struct session *s);
 /* It shall end: spawn is told, or there is nothing to end. s may be freed by it. */
 void session_end(struct session *s, const char *reason);
 /* Of one that was never recorded: frees it without a word. */

@@ -9,6 +9,8 @@
 #define POSTERN_SPAWN_BACKEND_H
 
 #include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -25,6 +27,15 @@ struct backend_failure {
 
 struct backend_usage {
 	uint64_t cpu_us, memory_peak, oom_kills;
+};
+
+/* What a sandbox leaves in its private layer, for who looks at it after its end. Descriptors are
+ * borrowed. */
+struct backend_layers {
+	int tree;   /* the directory with `u` and `shm` */
+	int low[2]; /* what lies below `u`, uppermost first */
+	size_t nlow;
+	uint32_t ids; /* the first of its block */
 };
 
 struct backend_ops {
@@ -47,6 +58,9 @@ struct backend_ops {
 	int (*open_pty)(struct sandbox *s, int *ret_master, int *ret_slave, struct err *e);
 	int (*freeze)(struct sandbox *s, int on, struct err *e);
 	void (*stat)(struct sandbox *s, struct backend_usage *ret);
+	/* Optional: between the exit of init and reap(). False: nothing was written, or it cannot be
+	 * looked at. */
+	bool (*layers)(const struct sandbox *s, struct backend_layers *ret);
 	/* Kills every process. The pidfd becomes readable. */
 	void (*kill)(struct sandbox *s);
 	/* Work that nobody waits for, one step of it (spares): 1 if there is more to do, 0 if not

@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -76,12 +77,34 @@ static int ns_prepare(
 }
 
 static int build(struct ns_backend *b, const char *session, const struct plan *p, int init_fd,
+/* Every name that is made takes an inode, so nobody need look at a layer that nothing was written
+ * to. */
+static uint64_t inodes_used(int up)
+{
+	struct statfs f;
+
+	return fstatfs(up, &f) == 0 && f.f_files > 0 ? f.f_files - f.f_ffree : 0;
+}
+
+/* What a plan may ask for and this tier does not do. */
+static int refuse(const struct plan *p, struct backend_failure *f, struct err *e)
+{
+	f->step = "mounts";
+	if (p->nmounts > 0)
+		return err_set(e, -ENOTSUP, "this tier binds no directories of the host");
+	f->step = "landlock";
+	if (p->nrules > 0)
+		return err_set(e, -ENOTSUP, "this tier has no Landlock rules of a template's own");
+	return 0;
+}
+
     struct sandbox *s, struct backend_failure *f, struct err *e)
 {
 	const struct programs *programs;
 	const struct skeleton *skeleton;
 	struct rootfs root = ROOTFS_NONE;
 	struct workspace work = WORKSPACE_NONE;
+	uint64_t own_inodes;
 	uint32_t base;
 	int r;
 
@@ -109,6 +132,7 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	f->step = "workspace";
 	base = idmap_base(b->ids, s->spare.block);
 	(void)str_copy(s->session, sizeof s->session, session);
+	own_inodes = inodes_used(root.up);
 	if ((r = workspace_make(b->work, session, p, base, root.up, b->landlock, &work, e)) < 0) {
 		rootfs_done(&root);
 		return r;
@@ -146,6 +170,10 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	util_close(&s->spare.ns.net);
 	util_close(&s->spare.ns.ipc);
 	util_close(&s->spare.ns.uts);
+	s->own_inodes = own_inodes;
+	s->up = steal_fd(&root.up);
+	s->low[0] = steal_fd(&root.low);
+	s->low[1] = steal_fd(&root.low2);
 	util_close(&s->spare.userns);
 	if (!p->credentials)
 		util_close(&s->spare.ns.listener);
@@ -163,6 +191,9 @@ static int release(struct sandbox *s)
 		return r;
 	/* the last of its mounts went with its last process */
 	if (s->b->work)
+	util_close(&s->up);
+	util_close(&s->low[0]);
+	util_close(&s->low[1]);
 		(void)work_release(s->b->work, s->session);
 	spare_done(&s->spare, s->b->ids);
 	return 0;
@@ -181,7 +212,9 @@ int ns_make(struct ns_backend *b, const char *session, const struct plan *p, int
 	    .cgroup = CGROUP_NONE,
 	    .spare = SPARE_NONE,
 	    .pts = -1,
-	    .pidfd = -1};
+	    .pidfd = -1,
+	    .up = -1,
+	    .low = {-1, -1}};
 	r = build(b, session, p, init_fd, s, f, e);
 	if (r < 0) {
 		(void)release(s);
@@ -278,6 +311,21 @@ static void ns_kill(struct sandbox *s)
 {
 	if (s->cgroup.dir >= 0)
 		(void)cgroup_kill(&s->cgroup);
+static bool ns_layers(const struct sandbox *s, struct backend_layers *ret)
+{
+	uint64_t used = s->up < 0 ? 0 : inodes_used(s->up);
+
+	/* one is the overlay's own, in w */
+	if (s->up < 0 || (used > 0 && used <= s->own_inodes + 1))
+		return false;
+	*ret = (struct backend_layers){
+	    .tree = s->up, .ids = idmap_base(s->b->ids, s->spare.block)};
+	for (size_t i = 0; i < ARRAY_LEN(s->low); i++)
+		if (s->low[i] >= 0)
+			ret->low[ret->nlow++] = s->low[i];
+	return true;
+}
+
 	if (s->pidfd >= 0)
 		(void)syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
 }
@@ -364,6 +412,7 @@ static const struct backend_ops ops = {
     .event = ns_event,
     .reap = ns_reap,
     .free = ns_free,
+    .layers = ns_layers,
 };
 
 /* ---- the back end ---- */

@@ -46,6 +46,8 @@ struct sandbox {
 	struct spare spare;
 	char session[37];
 	int pts, pidfd;
+	uint64_t own_inodes; /* of its layer, before anything ran */
+	int up, low[2]; /* its layers (rootfs.h), kept until they have been walked */
 	pid_t pid;
 	unsigned programs; /* how many may be run, 0: any */
 	int strength;      /* enum programs_strength */

@@ -128,6 +128,11 @@ static void tiers_stat(struct sandbox *s, struct backend_usage *ret)
 	s->b->ops->stat(s->inner, ret);
 }
 
+static bool tiers_layers(const struct sandbox *s, struct backend_layers *ret)
+{
+	return s->b->ops->layers && s->b->ops->layers(s->inner, ret);
+}
+
 static void tiers_kill(struct sandbox *s)
 {
 	s->b->ops->kill(s->inner);
@@ -201,6 +206,7 @@ static const struct backend_ops ops = {
     .open_pty = tiers_open_pty,
     .freeze = tiers_freeze,
     .stat = tiers_stat,
+    .layers = tiers_layers,
     .kill = tiers_kill,
     .idle = tiers_idle,
     .event_fd = tiers_event_fd,

@@ -317,6 +317,8 @@ static const struct filter filters[] = {
         0, NULL},
     {"lease", NO(EPERM), {daemon_calls, accept_calls}, NULL, daemon_killed,
         {DAEMON_RULES(rule_ioctl_daemon)}, 0, NULL},
+    {"walk", NO(EPERM), {daemon_calls, walk_calls}, NULL, daemon_killed,
+        {DAEMON_RULES(rule_ioctl_daemon)}, 0, NULL},
     {"witness", NO(EPERM), {daemon_calls, accept_calls, file_calls}, NULL, daemon_killed,
         {DAEMON_RULES(rule_ioctl_daemon)}, 0, NULL},
     {"run", NO(EPERM), {daemon_calls, pipe_calls}, NULL, daemon_killed,

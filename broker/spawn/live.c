@@ -13,7 +13,7 @@ struct live *live_new(struct live **list, struct serve *s, const char *id)
 	if (!v)
 		return NULL;
 	v->serve = s;
-	v->lease = -1;
+	v->lease = v->walk = -1;
 	(void)str_copy(v->id, sizeof v->id, id);
 	live_add(list, v);
 	return v;
@@ -45,6 +45,7 @@ void live_unlink(struct live **list, struct live *v)
 void live_free(struct live *v)
 {
 	util_close(&v->lease);
+	util_close(&v->walk);
 	free(v);
 }
 

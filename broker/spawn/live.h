@@ -19,6 +19,9 @@ struct live {
 	struct sandbox *sandbox; /* NULL: there is only a tie, or it has been returned */
 	struct loop_source *exit, *knock, *lease_source;
 	int lease;  /* pidfd of the lease process, -1 */
+	int walk; /* pidfd of who reads its files, -1 */
+	struct loop_source *walk_source, *walk_timer;
+	const char *reason; /* why it has ended, while it is walked */
 	bool asked; /* sandbox.end has come */
 	bool tied;
 };

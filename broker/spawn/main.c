@@ -37,15 +37,18 @@
 #define LEASE_FIRST 8192u /* ARCHITECTURE.md, "Ids" */
 #define LEASE_COUNT 4096u
 #define IDS_WAIT_MS 2000
+#define WALK_FIRST  12288u
+#define WALK_COUNT  4096u
 #define CAP(c)      (UINT64_C(1) << (c))
 
 /* Mounts and namespaces; ids; files of ids that are not ours (overlay's copies, owners of mounts);
- * lo; other ids' processes: kill, processor affinity. Not: ptrace, raw sockets, modules, time,
- * nodes. */
+ * lo; other ids' processes: kill, processor affinity; reading all, for
+ * who walks a sandbox's files. Not: ptrace, raw sockets, modules, time, nodes. */
 #define CAPS                                                                                       \
 	(CAP(CAP_SYS_ADMIN) | CAP(CAP_SYS_CHROOT) | CAP(CAP_SETUID) | CAP(CAP_SETGID) |            \
 	    CAP(CAP_SETPCAP) | CAP(CAP_CHOWN) | CAP(CAP_FOWNER) | CAP(CAP_FSETID) |                \
-	    CAP(CAP_DAC_OVERRIDE) | CAP(CAP_NET_ADMIN) | CAP(CAP_KILL) | CAP(CAP_SYS_NICE))
+	    CAP(CAP_DAC_OVERRIDE) | CAP(CAP_DAC_READ_SEARCH) | CAP(CAP_NET_ADMIN) |                \
+	    CAP(CAP_KILL) | CAP(CAP_SYS_NICE))
 /* Kept where it is held: for limits above our own. */
 #define CAPS_WISHED CAP(CAP_SYS_RESOURCE)
 
@@ -146,7 +149,7 @@ static void drop_keyring(void)
 
 struct beside {
 	struct backend *b; /* the namespaces' */
-	uint32_t lease_base, lease_next;
+	uint32_t lease_base, lease_next, walk_base, walk_next;
 };
 
 static int tie(void *arg, const char *session, char *path, size_t size, struct err *e)
@@ -196,6 +199,29 @@ static int lease_start(void *arg, int link, int listener, struct err *e)
 }
 
 /* ---- tiers ---- */
+/* Who reads what a sandbox has written (broker/walk/main.c). */
+static int walk_start(void *arg, int link, const struct backend_layers *w, struct err *e)
+{
+	struct beside *x = arg;
+	struct host *h = backend_ns_host(x->b);
+	uint32_t id = x->walk_base + x->walk_next++ % WALK_COUNT;
+	struct lease t = {.e = e};
+	int pid, pidfd;
+
+	launch_init(&t.l, h->libexec_fd, "postern-walk");
+	launch_arg(&t.l, "uid=%u", id);
+	launch_arg(&t.l, "gid=%u", id);
+	launch_arg(&t.l, "ids=%u", w->ids);
+	launch_fd(&t.l, "link", link);
+	launch_fd(&t.l, "tree", w->tree);
+	for (size_t i = 0; i < w->nlow; i++)
+		launch_fd(&t.l, "low", w->low[i]);
+	if ((pid = host_visit(h, launch, &t)) < 0)
+		return pid;
+	pidfd = fd_pidfd_open(pid);
+	return pidfd < 0 ? err_set(e, pidfd, "pidfd: %s", strerror(-pidfd)) : pidfd;
+}
+
 
 /* Takes ns over. NULL without memory. */
 static struct backend *tiers(struct backend *ns)
@@ -280,10 +306,12 @@ int main(int argc, char **argv)
 	const struct serve_config c = {.b = b,
 	    .supervisor = LINK_FD,
 	    .work = workspaces,
+	beside.walk_base = a.b.idbase + WALK_FIRST;
 	    .lease_start = lease_start,
 	    .tie = tie,
 	    .untie = untie,
 	    .arg = &beside};
+	    .walk_start = walk_start,
 
 	if ((r = serve_run(&c)) < 0)
 		log_error("the loop: %s", strerror(-r));

@@ -88,6 +88,7 @@ void serve_ended(struct serve *s, struct live *v, const char *reason)
 	loop_remove(v->knock);
 	v->exit = v->knock = NULL;
 	lease_end(v);
+	walk_stop(v);
 	if (v->sandbox)
 		s->ops->stat(v->sandbox, &u);
 	if (u.oom_kills && !v->asked)
@@ -110,13 +111,18 @@ void serve_ended(struct serve *s, struct live *v, const char *reason)
 static void on_exit_of_init(struct loop *l, int fd, unsigned what, void *arg)
 {
 	struct live *v = arg;
+	const char *what_ended;
 
 	(void)l;
 	(void)fd;
 	(void)what;
 	/* what init leaves behind cannot outlive its pid namespace, but killing is cheap */
 	v->serve->ops->kill(v->sandbox);
-	serve_ended(v->serve, v, v->asked ? "ended" : "init has exited");
+	loop_remove(v->exit);
+	v->exit = NULL;
+	what_ended = v->asked ? "ended" : "init has exited";
+	if (!walk_begin(v->serve, v, what_ended))
+		serve_ended(v->serve, v, what_ended);
 }
 
 bool serve_watch(struct serve *s, struct live *v)

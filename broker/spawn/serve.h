@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 struct backend;
+struct backend_layers;
 struct err;
 struct work_store;
 
@@ -22,6 +23,8 @@ struct serve_config {
 	struct work_store *work; /* borrowed; NULL: no workspaces */
 	/* The lease process for one sandbox: a pidfd, or -errno. Both descriptors are borrowed. */
 	int (*lease_start)(void *arg, int link, int listener, struct err *e);
+	/* Who reads its private layer: a pidfd, or -errno. The link is borrowed. NULL: nobody. */
+	int (*walk_start)(void *arg, int link, const struct backend_layers *l, struct err *e);
 	/* cgroup_tie() and cgroup_untie() (broker/spawn/cgroup.h) */
 	int (*tie)(void *arg, const char *session, char *path, size_t size, struct err *e);
 	int (*untie)(void *arg, const char *session);

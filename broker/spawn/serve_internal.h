@@ -55,6 +55,12 @@ void serve_ask(struct serve *s, struct msg *m);
 /* workspace.do */
 void serve_workspace(struct serve *s, struct msg *m);
 
+/* serve_walk.c: starts who reads what this sandbox has written; serve_ended() follows when that is
+ * over. False: there is nothing to read, or nobody to tell. */
+bool walk_begin(struct serve *s, struct live *v, const char *reason);
+/* Kills it and waits for it. */
+void walk_stop(struct live *v);
+
 /* A loop_fd_fn for a credential listener; arg is the struct live. */
 void lease_knock(struct loop *l, int fd, unsigned what, void *arg);
 /* True when there is no lease process, or it has exited and been waited for. */

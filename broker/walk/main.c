@@ -1,0 +1,269 @@
+/*
+ * postern-walk uid=N gid=N ids=N link=FD tree=FD [low=FD ...]
+ *
+ * Reads what a session left in its private layer: tree is the directory with `u` (above the layers
+ * low, uppermost first) and `shm`. Tells the core by the link. Reads a hostile tree, so it takes an
+ * id of its own and locks itself in first: it can read, and nothing else.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/walk/changes.h"
+#include "broker/walk/line.h"
+#include "broker/walk/opaque.h"
+#include "filters.h"
+#include "lib/chan.h"
+#include "lib/clock.h"
+#include "lib/confine.h"
+#include "lib/log.h"
+#include "lib/msg.h"
+#include "lib/str.h"
+#include "lib/util.h"
+
+#define LOWER_MAX  2
+#define CAP(c)     (UINT64_C(1) << (c))
+#define TIME_NS    (8 * NSEC_PER_SEC) /* spawn waits a little longer */
+#define CHANGES    4096               /* on record; the others are counted */
+#define FILE_BYTES (64u << 20)
+#define HASH_BYTES (512u << 20)
+#define BATCH      (40u * 1024) /* a record holds it */
+#define SEND_MS    5000
+#define OPEN_FILES (64 + CHANGES_DEPTH * (1 + LOWER_MAX))
+
+#ifdef POSTERN_SAN
+#define MEMORY_MAX 0
+#else
+#define MEMORY_MAX (256u << 20)
+#endif
+
+struct args {
+	uint64_t uid, gid, ids, link, tree;
+	int low[LOWER_MAX];
+	size_t nlow;
+};
+
+struct teller {
+	struct chan *core;
+	const char *layer;
+	json_t *files;
+	size_t bytes;
+	uint32_t ids;
+	int opaque; /* link to the process beside; -1: none */
+};
+
+static int parse(int argc, char **argv, struct args *a)
+{
+	const struct {
+		const char *name;
+		uint64_t *value, max;
+	} numbers[] = {{"uid", &a->uid, UINT32_MAX - 1}, {"gid", &a->gid, UINT32_MAX - 1},
+	    {"ids", &a->ids, UINT32_MAX}, {"link", &a->link, 255}, {"tree", &a->tree, 255}};
+
+	for (int i = 1; i < argc; i++) {
+		const char *v = strchr(argv[i], '=');
+		size_t n = v ? (size_t)(v - argv[i]) : 0, k = 0;
+		uint64_t fd;
+
+		if (!v)
+			return -EINVAL;
+		if (n == 3 && strncmp(argv[i], "low", 3) == 0) {
+			if (a->nlow == LOWER_MAX || str_to_u64(v + 1, 3, 255, &fd) < 0)
+				return -EINVAL;
+			a->low[a->nlow++] = (int)fd;
+			continue;
+		}
+		while (k < ARRAY_LEN(numbers) &&
+		       (strlen(numbers[k].name) != n || strncmp(argv[i], numbers[k].name, n) != 0))
+			k++;
+		if (k == ARRAY_LEN(numbers) ||
+		    str_to_u64(v + 1, 1, numbers[k].max, numbers[k].value) < 0)
+			return -EINVAL;
+	}
+	return a->uid && a->gid && a->link && a->tree ? 0 : -EINVAL;
+}
+
+/* Everything but the one capability. */
+static int become(const struct args *a, uint64_t keep, const struct confine_path *paths, size_t n)
+{
+	const struct confine_limits limits = {
+	    .open_files = OPEN_FILES, .memory = MEMORY_MAX, .processes = 0, .file_bytes = 0};
+	int abi, r;
+
+	if ((r = confine_caps(CAP(CAP_SETUID) | CAP(CAP_SETGID) | keep)) < 0)
+		return r;
+	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+		return -errno;
+	if ((r = confine_ids((uid_t)a->uid, (gid_t)a->gid)) < 0 || (r = confine_caps(keep)) < 0 ||
+	    (r = confine_basics()) < 0 || (r = confine_limits(&limits)) < 0 ||
+	    (r = confine_landlock(paths, n, &abi)) < 0)
+		return r;
+	return confine_seccomp(filter_walk, ARRAY_LEN(filter_walk));
+}
+
+/* opaque.h */
+static int start_beside(const struct args *a)
+{
+	int pair[2];
+	pid_t parent = getpid(), pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	if ((pid = fork()) < 0)
+		return -errno;
+	if (pid > 0) {
+		(void)close(pair[1]);
+		return pair[0];
+	}
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent ||
+	    confine_fds(&pair[1], 1) < 0 || become(a, CAP(CAP_SYS_ADMIN), NULL, 0) < 0)
+		_exit(1);
+	opaque_serve(pair[1]);
+	_exit(0);
+}
+
+static int confine(const struct args *a)
+{
+	struct confine_path paths[1 + LOWER_MAX] = {{(int)a->tree, 0}};
+
+	for (size_t i = 0; i < a->nlow; i++)
+		paths[1 + i] = (struct confine_path){a->low[i], 0};
+	return become(a, CAP(CAP_DAC_READ_SEARCH), paths, 1 + a->nlow);
+}
+
+/* ---- telling ---- */
+
+static int flush(struct chan *c)
+{
+	while (chan_wants_write(c)) {
+		struct pollfd p = {chan_fd(c), POLLOUT, 0};
+		int r;
+
+		if (p.fd < 0 || poll(&p, 1, SEND_MS) <= 0)
+			return -EPIPE;
+		if ((r = chan_flush(c)) < 0)
+			return r;
+	}
+	return chan_fd(c) < 0 ? -EPIPE : 0;
+}
+
+static int send_batch(struct teller *t)
+{
+	int r;
+
+	if (json_array_size(t->files) == 0)
+		return 0;
+	r = chan_send(t->core, "walk.changed", 0,
+	    json_pack("{s:s, s:o}", "layer", t->layer, "files", t->files), NULL, 0);
+	t->files = json_array();
+	t->bytes = 0;
+	return r < 0 ? r : flush(t->core);
+}
+
+static int take(void *arg, const struct change *x)
+{
+	struct teller *t = arg;
+	json_t *o = line_of(x, t->ids);
+	size_t len = o ? json_dumpb(o, NULL, 0, JSON_COMPACT) + 1 : 0;
+	int r;
+
+	if (!o)
+		return -ENOMEM;
+	if (t->bytes + len > BATCH && (r = send_batch(t)) < 0) {
+		json_decref(o);
+		return r;
+	}
+	t->bytes += len;
+	return json_array_append_new(t->files, o) < 0 ? -ENOMEM : 0;
+}
+
+static int opaque(void *arg, int fd)
+{
+	const struct teller *t = arg;
+
+	return t->opaque < 0 ? 0 : opaque_ask(t->opaque, fd);
+}
+
+static int walk_layer(struct teller *t, const struct args *a, const char *name, struct changes *c)
+{
+	cleanup_close int top =
+	    openat((int)a->tree, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int r;
+
+	if (top < 0)
+		return -errno;
+	t->layer = name;
+	c->top = top;
+	if ((r = changes_walk(c)) < 0)
+		return r;
+	return send_batch(t);
+}
+
+static int walk(struct teller *t, const struct args *a)
+{
+	struct changes c = {.lower = a->low,
+	    .nlower = a->nlow,
+	    .opaque = opaque,
+	    .take = take,
+	    .arg = t,
+	    .max = CHANGES,
+	    .file_bytes = FILE_BYTES,
+	    .hash_bytes = HASH_BYTES,
+	    .deadline_ns = clock_mono_ns() + TIME_NS};
+	int r = walk_layer(t, a, "u", &c);
+
+	c.nlower = 0;
+	if (r == 0)
+		r = walk_layer(t, a, "shm", &c);
+	if (r < 0)
+		return r;
+	r = chan_send(t->core, "walk.done", 0,
+	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "added",
+	        (json_int_t)c.count[CHANGE_ADDED], "changed", (json_int_t)c.count[CHANGE_CHANGED],
+	        "deleted", (json_int_t)c.count[CHANGE_DELETED], "metadata",
+	        (json_int_t)c.count[CHANGE_METADATA], "left_out", (json_int_t)c.left_out,
+	        "unreadable", (json_int_t)c.unreadable, "incomplete", (int)c.incomplete),
+	    NULL, 0);
+	return r < 0 ? r : flush(t->core);
+}
+
+int main(int argc, char **argv)
+{
+	struct teller t = {.opaque = -1};
+	struct args a = {0};
+	int keep[3 + LOWER_MAX], r;
+	size_t n = 0;
+
+	log_open("postern-walk", LOG_INFO);
+	if (parse(argc, argv, &a) < 0) {
+		log_error("usage: postern-walk uid=N gid=N ids=N link=FD tree=FD [low=FD ...] "
+		          "(started by postern-spawn)");
+		return 2;
+	}
+	json_object_seed(0); /* reads /dev/urandom; later nothing else can be opened */
+	keep[n++] = (int)a.link;
+	keep[n++] = (int)a.tree;
+	for (size_t i = 0; i < a.nlow; i++)
+		keep[n++] = a.low[i];
+	if ((r = confine_fds(keep, n)) == 0 && a.nlow > 0)
+		r = t.opaque = start_beside(&a);
+	if (r < 0 || !(t.core = chan_new((int)a.link, MSG_WALK, MSG_CORE)) ||
+	    (r = confine(&a)) < 0) {
+		log_error("cannot confine itself: %s", strerror(r < 0 ? -r : errno));
+		return 1;
+	}
+	t.ids = (uint32_t)a.ids;
+	t.files = json_array();
+	if ((r = walk(&t, &a)) < 0)
+		log_error("the walk: %s", strerror(-r));
+	json_decref(t.files);
+	chan_free(t.core);
+	return r < 0 ? 1 : 0;
+}
