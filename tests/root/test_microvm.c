@@ -93,6 +93,7 @@ static struct plan plan(void)
 	p.disk_bytes = UINT64_C(32) << 20;
 	p.disk_inodes = 1000;
 	p.open_files = 100;
+	p.credentials = true;
 	return p;
 }
 
@@ -270,6 +271,40 @@ static void has_a_terminal_with_its_size(void **state)
 	(void)close(status[0]);
 }
 
+static void brings_the_agents_knock_to_the_sessions_listener(void **state)
+{
+	struct pollfd p = {.events = POLLIN};
+	char byte;
+	int fd;
+
+	(void)state;
+	need();
+	run(&box, "/run/postern/bin/postern-cred list </dev/null >/dev/null 2>&1 & echo started",
+	    NULL, &ran);
+	p.fd = vm->ops->cred_listener(box.s);
+	assert_true(p.fd >= 0);
+	assert_int_equal(poll(&p, 1, BOOT_MS), 1);
+	fd = accept4(p.fd, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(fd >= 0);
+	p.fd = fd;
+	assert_int_equal(poll(&p, 1, BOOT_MS), 1);
+	assert_int_equal(read(fd, &byte, 1), 1);
+	(void)close(fd);
+}
+
+static pid_t child_of(pid_t pid)
+{
+	char path[64], text[64] = "";
+	int fd;
+
+	(void)snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)pid, (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && read(fd, text, sizeof text - 1) < 0)
+		text[0] = '\0';
+	util_close(&fd);
+	return (pid_t)strtol(text, NULL, 10);
+}
+
 static bool end(struct box *x)
 {
 	int64_t until = clock_mono_ns() + 20 * NSEC_PER_SEC;
@@ -292,6 +327,29 @@ static void ends_by_kill_and_leaves_nothing(void **state)
 	(void)state;
 	need();
 	assert_true(end(&box));
+}
+
+static void ends_when_qemu_is_killed(void **state)
+{
+	struct backend_failure f = {NULL};
+	struct plan p = plan();
+	struct err e = ERR_INIT;
+	struct pollfd over;
+	struct box x;
+	pid_t qemu = 0;
+
+	(void)state;
+	need();
+	assert_int_equal(start(&x, &p, &f, &e), 0);
+	for (int i = 0; i < 5000 && qemu <= 0; i++) {
+		qemu = child_of(vm->ops->pid(x.s));
+		(void)poll(NULL, 0, 2);
+	}
+	assert_true(qemu > 0);
+	assert_int_equal(kill(qemu, SIGKILL), 0);
+	over = (struct pollfd){vm->ops->pidfd(x.s), POLLIN, 0};
+	assert_int_equal(poll(&over, 1, 20000), 1);
+	assert_true(end(&x));
 }
 
 static void refuses_by_name_what_it_cannot_enforce(void **state)
@@ -329,7 +387,9 @@ int main(void)
 	    cmocka_unit_test(sends_signals_and_says_what_ended_it),
 	    cmocka_unit_test(has_a_terminal_with_its_size),
 	    cmocka_unit_test(limits_processes_files_and_disk),
+	    cmocka_unit_test(brings_the_agents_knock_to_the_sessions_listener),
 	    cmocka_unit_test(ends_by_kill_and_leaves_nothing),
+	    cmocka_unit_test(ends_when_qemu_is_killed),
 	    cmocka_unit_test(refuses_by_name_what_it_cannot_enforce),
 	};
 	struct err e = ERR_INIT;
