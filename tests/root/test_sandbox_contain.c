@@ -281,6 +281,33 @@ static void two_sandboxes_do_not_know_each_other(void **state)
 	assert_true(box_end(&other, NULL));
 }
 
+/* CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID of its own user namespace; init is another.
+ */
+static void root_inside_has_seven_capabilities_and_no_hold_of_init(void **state)
+{
+	struct backend_failure f = {0};
+	struct err e = ERR_INIT;
+	struct plan p;
+	struct box root;
+
+	(void)state;
+	rig_plan(&p);
+	p.root_user = true;
+	assert_int_equal(box_start(&rig, &root, &p, &f, &e), 0);
+	assert_int_equal(
+	    box_sh(&root,
+	        "id -u; grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; "
+	        "chown 5:6 /tmp && stat -c %u:%g /tmp; readlink /proc/1/exe; kill -9 1; "
+	        "grep ^Uid /proc/1/status; unshare -U true || mount -t tmpfs x /mnt || echo no",
+	        &ran),
+	    0);
+	assert_string_equal(ran.out,
+	    "0\nCapInh:\t0000000000000000\nCapPrm:\t00000000000000fb\nCapEff:\t00000000000000fb\n"
+	    "CapBnd:\t00000000000000fb\nCapAmb:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n"
+	    "5:6\nUid:\t65534\t65534\t65534\t65534\nno\n");
+	assert_true(box_end(&root, NULL));
+}
+
 static void probes_refuse_to_run_outside(void **state)
 {
 	int status, null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -374,6 +401,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(the_agent_cannot_touch_init),
 	    cmocka_unit_test(setuid_programs_give_nothing),
 	    cmocka_unit_test(two_sandboxes_do_not_know_each_other),
+	    cmocka_unit_test(root_inside_has_seven_capabilities_and_no_hold_of_init),
 	    cmocka_unit_test(probes_refuse_to_run_outside),
 	};
 
