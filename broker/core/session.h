@@ -45,9 +45,9 @@ struct session {
 	struct peer *lease_peer;
 	struct peer *walk_peer; /* reads its files after its end */
 	unsigned files_parts;
-	json_t *files;                          /* what that counted; NULL: not told */
-	bool walked;                            /* there was somebody */
-	char gone_reason[CORE_REASON_MAX + 1];  /* sandbox.ended has come, and waits for it */
+	json_t *files;                         /* what that counted; NULL: not told */
+	bool walked;                           /* there was somebody */
+	char gone_reason[CORE_REASON_MAX + 1]; /* sandbox.ended has come, and waits for it */
 	json_t *gone_totals;
 	char reason[SESSION_REASON_MAX + 1]; /* why it is ending */
 	/* totals */

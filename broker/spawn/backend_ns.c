@@ -10,7 +10,6 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +18,7 @@
 #include "broker/spawn/filter.h"
 #include "broker/spawn/idmap.h"
 #include "broker/spawn/pool.h"
+#include "broker/spawn/oci_enter.h"
 #include "broker/spawn/programs.h"
 #include "broker/spawn/rootfs.h"
 #include "broker/spawn/skeleton.h"
@@ -76,16 +76,6 @@ static int ns_prepare(
 	return r;
 }
 
-static int build(struct ns_backend *b, const char *session, const struct plan *p, int init_fd,
-/* Every name that is made takes an inode, so nobody need look at a layer that nothing was written
- * to. */
-static uint64_t inodes_used(int up)
-{
-	struct statfs f;
-
-	return fstatfs(up, &f) == 0 && f.f_files > 0 ? f.f_files - f.f_ffree : 0;
-}
-
 /* What a plan may ask for and this tier does not do. */
 static int refuse(const struct plan *p, struct backend_failure *f, struct err *e)
 {
@@ -98,16 +88,19 @@ static int refuse(const struct plan *p, struct backend_failure *f, struct err *e
 	return 0;
 }
 
+static int build(struct ns_backend *b, const char *session, const struct plan *p, int init_fd,
     struct sandbox *s, struct backend_failure *f, struct err *e)
 {
 	const struct programs *programs;
 	const struct skeleton *skeleton;
 	struct rootfs root = ROOTFS_NONE;
-	struct workspace work = WORKSPACE_NONE;
 	uint64_t own_inodes;
+	struct workspace work = WORKSPACE_NONE;
 	uint32_t base;
 	int r;
 
+	if ((r = refuse(p, f, e)) < 0)
+		return r;
 	f->step = "template";
 	if ((r = skeleton_get(b->skeletons, p, &skeleton, e)) < 0)
 		return r;
@@ -129,10 +122,10 @@ static int refuse(const struct plan *p, struct backend_failure *f, struct err *e
 	if ((r = rootfs_make(
 	         skeleton, p, s->spare.userns, idmap_base(b->ids, s->spare.block), &root, e)) < 0)
 		return r;
+	own_inodes = ns_inodes(root.up);
 	f->step = "workspace";
 	base = idmap_base(b->ids, s->spare.block);
 	(void)str_copy(s->session, sizeof s->session, session);
-	own_inodes = inodes_used(root.up);
 	if ((r = workspace_make(b->work, session, p, base, root.up, b->landlock, &work, e)) < 0) {
 		rootfs_done(&root);
 		return r;
@@ -147,13 +140,15 @@ static int refuse(const struct plan *p, struct backend_failure *f, struct err *e
 	    .cgroup = &s->cgroup,
 	    .ns = &s->spare.ns,
 	    .userns = s->spare.userns,
-	    .init_fd = init_fd,
+	    .idbase = idmap_base(b->ids, s->spare.block),
 	    .filter = filter_for(p->seccomp),
+	    .init_fd = init_fd,
 	    .hostname = p->role,
 	    .open_files = p->open_files,
 	    .landlock_abi = b->landlock};
 
-	r = enter(&n);
+	s->by_runtime = p->tier == PLAN_TIER_OCI;
+	r = s->by_runtime ? oci_enter(&n) : enter(&n);
 	workspace_done(&work);
 	cgroup_joined(&s->cgroup);
 	s->usr_mapped = root.usr_mapped;
@@ -165,15 +160,15 @@ static int refuse(const struct plan *p, struct backend_failure *f, struct err *e
 	s->pid = n.pid;
 	s->pidfd = n.pidfd;
 	s->pts = root.pts;
+	s->own_inodes = own_inodes;
+	s->up = steal_fd(&root.up);
+	s->low[0] = steal_fd(&root.low);
+	s->low[1] = steal_fd(&root.low2);
 	rootfs_moved(&root);
 	/* they live on in the sandbox; the listener and the block stay ours */
 	util_close(&s->spare.ns.net);
 	util_close(&s->spare.ns.ipc);
 	util_close(&s->spare.ns.uts);
-	s->own_inodes = own_inodes;
-	s->up = steal_fd(&root.up);
-	s->low[0] = steal_fd(&root.low);
-	s->low[1] = steal_fd(&root.low2);
 	util_close(&s->spare.userns);
 	if (!p->credentials)
 		util_close(&s->spare.ns.listener);
@@ -186,14 +181,15 @@ static int release(struct sandbox *s)
 	int r;
 
 	util_close(&s->pts);
-	util_close(&s->spare.ns.listener);
-	if ((r = cgroup_remove(s->b->cgroups, &s->cgroup)) < 0)
-		return r;
-	/* the last of its mounts went with its last process */
-	if (s->b->work)
 	util_close(&s->up);
 	util_close(&s->low[0]);
 	util_close(&s->low[1]);
+	util_close(&s->spare.ns.listener);
+	if ((s->by_runtime && (r = oci_leave(&s->cgroup)) < 0) ||
+	    (r = cgroup_remove(s->b->cgroups, &s->cgroup)) < 0)
+		return r;
+	/* the last of its mounts went with its last process */
+	if (s->b->work)
 		(void)work_release(s->b->work, s->session);
 	spare_done(&s->spare, s->b->ids);
 	return 0;
@@ -243,8 +239,7 @@ static int ns_start(struct backend *base, const char *session, const struct plan
 			return r;
 	}
 	told = ns_tell_session(b, p, s);
-	if (!told ||
-	    json_object_set_new(told, "start", json_string(warm ? "warm" : "cold")) < 0) {
+	if (!told || json_object_set_new(told, "start", json_string(warm ? "warm" : "cold")) < 0) {
 		json_decref(told);
 		s->b->base.ops->kill(s);
 		(void)waitid(P_PIDFD, (id_t)s->pidfd, NULL, WEXITED);
@@ -311,21 +306,6 @@ static void ns_kill(struct sandbox *s)
 {
 	if (s->cgroup.dir >= 0)
 		(void)cgroup_kill(&s->cgroup);
-static bool ns_layers(const struct sandbox *s, struct backend_layers *ret)
-{
-	uint64_t used = s->up < 0 ? 0 : inodes_used(s->up);
-
-	/* one is the overlay's own, in w */
-	if (s->up < 0 || (used > 0 && used <= s->own_inodes + 1))
-		return false;
-	*ret = (struct backend_layers){
-	    .tree = s->up, .ids = idmap_base(s->b->ids, s->spare.block)};
-	for (size_t i = 0; i < ARRAY_LEN(s->low); i++)
-		if (s->low[i] >= 0)
-			ret->low[ret->nlow++] = s->low[i];
-	return true;
-}
-
 	if (s->pidfd >= 0)
 		(void)syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
 }
@@ -406,13 +386,13 @@ static const struct backend_ops ops = {
     .open_pty = ns_open_pty,
     .freeze = ns_freeze,
     .stat = ns_stat,
+    .layers = ns_layers,
     .kill = ns_kill,
     .idle = ns_idle,
     .event_fd = ns_event_fd,
     .event = ns_event,
     .reap = ns_reap,
     .free = ns_free,
-    .layers = ns_layers,
 };
 
 /* ---- the back end ---- */
@@ -432,7 +412,6 @@ static int check_dumpable(struct err *e)
 
 static void describe(struct ns_backend *b)
 {
-	uint8_t digest[DIGEST_LEN];
 	struct utsname u;
 	int abi = confine_landlock_abi();
 

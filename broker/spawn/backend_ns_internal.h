@@ -2,6 +2,7 @@
  * What the files of the back end of namespaces share. Nobody else includes it.
  *
  *   backend_ns.c       building, ending, and the calls of backend.h
+ *   backend_ns_layers.c  what a sandbox has written
  *   backend_ns_pool.c  sandboxes that wait for a session
  *   backend_ns_tell.c  what this host can enforce, and what holds for a session
  */
@@ -31,8 +32,8 @@ struct ns_backend {
 	struct idmap *ids;
 	struct cgroups *cgroups;
 	struct skeletons *skeletons;
-	struct work_store *work; /* NULL: no workspaces here */
 	struct programs_kept *programs;
+	struct work_store *work; /* NULL: no workspaces here */
 	struct spares spares;
 	struct pool *pool;
 	int landlock;
@@ -47,19 +48,23 @@ struct sandbox {
 	char session[37];
 	int pts, pidfd;
 	uint64_t own_inodes; /* of its layer, before anything ran */
-	int up, low[2]; /* its layers (rootfs.h), kept until they have been walked */
+	int up, low[2];      /* its layers (rootfs.h), kept until they have been walked */
 	pid_t pid;
-	unsigned programs; /* how many may be run, 0: any */
-	int strength;      /* enum programs_strength */
-	int claim; /* a member of the pool: to be claimed by; else 0 */
+	unsigned programs;               /* how many may be run, 0: any */
+	int strength;                    /* enum programs_strength */
+	int claim;                       /* a member of the pool: to be claimed by; else 0 */
 	const struct skeleton *skeleton; /* of a member */
-	bool reaped;     /* init has been waited for */
+	bool reaped;                     /* init has been waited for */
+	bool by_runtime;                 /* an OCI runtime made it (oci_enter.h) */
 	bool usr_mapped; /* the host's /usr looks as if it belonged to the sandbox's root */
 };
 
 /* Builds one, cold. Nothing is left of a failure. */
 int ns_make(struct ns_backend *b, const char *session, const struct plan *p, int init_fd,
     struct sandbox **ret, struct backend_failure *f, struct err *e);
+/* How many the file system has in use; 0: not known. */
+uint64_t ns_inodes(int up);
+bool ns_layers(const struct sandbox *s, struct backend_layers *ret);
 struct pool *ns_pool_new(struct ns_backend *b); /* NULL without memory */
 json_t *ns_pool_tell(const struct ns_backend *b);
 

@@ -25,16 +25,19 @@ struct plan;
 struct programs;
 struct rootfs;
 struct skeleton;
+struct workspace;
 
 struct enter {
 	const struct plan *plan;
 	const struct host *host;
 	const struct skeleton *skeleton;
 	const struct rootfs *rootfs;
+	const struct workspace *workspace; /* NULL: none */
 	const struct cgroup *cgroup;
 	const struct netns *ns;
 	const struct programs *programs; /* NULL: any may be run */
 	int userns;
+	uint32_t idbase; /* what it maps 0 to */
 	const struct filter_program *filter;
 	int init_fd; /* becomes init's descriptor 3 */
 	const char *hostname;

@@ -18,11 +18,11 @@ struct live {
 	char id[CGROUP_ID_MAX + 1];
 	struct sandbox *sandbox; /* NULL: there is only a tie, or it has been returned */
 	struct loop_source *exit, *knock, *lease_source;
-	int lease;  /* pidfd of the lease process, -1 */
-	int walk; /* pidfd of who reads its files, -1 */
+	int lease; /* pidfd of the lease process, -1 */
+	int walk;  /* pidfd of who reads its files, -1 */
 	struct loop_source *walk_source, *walk_timer;
 	const char *reason; /* why it has ended, while it is walked */
-	bool asked; /* sandbox.end has come */
+	bool asked;         /* sandbox.end has come */
 	bool tied;
 };
 

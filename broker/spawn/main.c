@@ -19,6 +19,7 @@
 
 #include "broker/spawn/backend.h"
 #include "broker/spawn/backend_ns.h"
+#include "broker/spawn/backend_oci.h"
 #include "broker/spawn/backend_tiers.h"
 #include "broker/spawn/backend_vm.h"
 #include "broker/spawn/host.h"
@@ -36,9 +37,9 @@
 #define LINK_FD     3
 #define LEASE_FIRST 8192u /* ARCHITECTURE.md, "Ids" */
 #define LEASE_COUNT 4096u
-#define IDS_WAIT_MS 2000
 #define WALK_FIRST  12288u
 #define WALK_COUNT  4096u
+#define IDS_WAIT_MS 2000
 #define CAP(c)      (UINT64_C(1) << (c))
 
 /* Mounts and namespaces; ids; files of ids that are not ours (overlay's copies, owners of mounts);
@@ -198,7 +199,6 @@ static int lease_start(void *arg, int link, int listener, struct err *e)
 	return pidfd < 0 ? err_set(e, pidfd, "pidfd: %s", strerror(-pidfd)) : pidfd;
 }
 
-/* ---- tiers ---- */
 /* Who reads what a sandbox has written (broker/walk/main.c). */
 static int walk_start(void *arg, int link, const struct backend_layers *w, struct err *e)
 {
@@ -222,13 +222,14 @@ static int walk_start(void *arg, int link, const struct backend_layers *w, struc
 	return pidfd < 0 ? err_set(e, pidfd, "pidfd: %s", strerror(-pidfd)) : pidfd;
 }
 
+/* ---- tiers ---- */
 
 /* Takes ns over. NULL without memory. */
 static struct backend *tiers(struct backend *ns)
 {
 	struct backend *vm;
 	char why[256];
-	struct backend *t = backend_tiers_new();
+	struct backend *t = backend_tiers_new(), *oci;
 
 	if (!t) {
 		ns->ops->free(ns);
@@ -239,6 +240,8 @@ static struct backend *tiers(struct backend *ns)
 		backend_tiers_have(t, PLAN_TIER_MICROVM, vm);
 	else
 		backend_tiers_lack(t, PLAN_TIER_MICROVM, why);
+	if ((oci = backend_oci_new(ns)))
+		backend_tiers_have(t, PLAN_TIER_OCI, oci);
 	return t;
 }
 
@@ -303,15 +306,15 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	beside.lease_base = a.b.idbase + LEASE_FIRST;
+	beside.walk_base = a.b.idbase + WALK_FIRST;
 	const struct serve_config c = {.b = b,
 	    .supervisor = LINK_FD,
 	    .work = workspaces,
-	beside.walk_base = a.b.idbase + WALK_FIRST;
 	    .lease_start = lease_start,
+	    .walk_start = walk_start,
 	    .tie = tie,
 	    .untie = untie,
 	    .arg = &beside};
-	    .walk_start = walk_start,
 
 	if ((r = serve_run(&c)) < 0)
 		log_error("the loop: %s", strerror(-r));
