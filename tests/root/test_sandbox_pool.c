@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "broker/spawn/backend_ns.h"
 #include "broker/spawn/plan.h"
 #include "lib/str.h"
 #include "lib/util.h"
@@ -25,7 +26,8 @@
 static struct rig rig;
 static struct ran ran;
 static pid_t other; /* a spawn to be killed, made before our own changes its mounts */
-static int go, ready;
+static pid_t cleaner;
+static int go, ready, next;
 
 static struct plan plan_of(uint32_t warm)
 {
@@ -95,7 +97,7 @@ static size_t inits(pid_t *list, size_t max)
 
 		if (end == p)
 			break;
-		if (pid != other)
+		if (pid != other && pid != cleaner)
 			list[n++] = (pid_t)pid;
 	}
 	return n;
@@ -352,11 +354,39 @@ static __attribute__((noreturn)) void be_killed(int from, int to)
 		(void)pause();
 }
 
-/* As spawn's end by SIGKILL: init dies with its parent. */
+/* Takes the place of the one that was killed: same instance, same state. */
+static __attribute__((noreturn)) void be_next(int from)
+{
+	struct backend_ns_config c = {.idbase = 2600000000u, .idcount = 256u * 65536u};
+	char instance[32], dir[64], path[4096];
+	struct err e = ERR_INIT;
+	struct backend *b;
+	int parent;
+	pid_t dead;
+
+	if (read(from, &dead, sizeof dead) != sizeof dead)
+		_exit(0);
+	(void)snprintf(instance, sizeof instance, "rig%d-0", (int)dead);
+	(void)snprintf(dir, sizeof dir, "state-%s", instance);
+	(void)snprintf(path, sizeof path, "%s/libexec/postern", rig_build_dir());
+	parent = open(rig_build_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	c.state_fd = openat(parent, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	c.libexec_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	c.instance = instance;
+	b = backend_ns_new(&c, &e);
+	if (!b)
+		_exit(1);
+	b->ops->free(b);
+	_exit(unlinkat(parent, dir, AT_REMOVEDIR) == 0 ? 0 : 2);
+}
+
+/* As spawn's end by SIGKILL: init dies with its parent, and the next spawn finds nothing to keep.
+ */
 static void a_full_pool_dies_with_spawn(void **state)
 {
 	struct pollfd end;
 	pid_t child = other;
+	int left;
 	char c;
 
 	(void)state;
@@ -371,10 +401,10 @@ static void a_full_pool_dies_with_spawn(void **state)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	assert_true(read(fd, text, sizeof text - 1) > 0);
 	(void)close(fd);
-	for (char *at = text, *next; n < 8; at = next) {
-		long pid = strtol(at, &next, 10);
+	for (char *at = text, *stop; n < 8; at = stop) {
+		long pid = strtol(at, &stop, 10);
 
-		if (next == at)
+		if (stop == at)
 			break;
 		list[n++] = (pid_t)pid;
 	}
@@ -389,22 +419,36 @@ static void a_full_pool_dies_with_spawn(void **state)
 		assert_int_equal(poll(&end, 1, 5000), 1);
 		(void)close(pidfds[i]);
 	}
+	/* the next spawn of that instance removes the directories */
+	assert_int_equal(write(next, &child, sizeof child), sizeof child);
+	assert_int_equal(waitpid(cleaner, &left, 0), cleaner);
+	assert_int_equal(left, 0);
 }
 
 static int set_up(void **state)
 {
 	struct err e = ERR_INIT;
-	int down[2], up[2];
+	int down[2], up[2], after[2];
 
 	(void)state;
-	if (pipe2(down, O_CLOEXEC) < 0 || pipe2(up, O_CLOEXEC) < 0)
+	if (pipe2(down, O_CLOEXEC) < 0 || pipe2(up, O_CLOEXEC) < 0 || pipe2(after, O_CLOEXEC) < 0)
 		return -1;
 	other = fork();
 	if (other == 0) {
 		(void)close(down[1]);
 		(void)close(up[0]);
+		(void)close(after[1]);
 		be_killed(down[0], up[1]);
 	}
+	cleaner = fork();
+	if (cleaner == 0) {
+		(void)close(after[1]);
+		(void)close(down[1]);
+		(void)close(up[1]);
+		be_next(after[0]);
+	}
+	(void)close(after[0]);
+	next = after[1];
 	(void)close(down[0]);
 	(void)close(up[1]);
 	go = down[1];
