@@ -23,6 +23,7 @@
 #include "broker/init/claim.h"
 #include "broker/init/proto.h"
 #include "broker/init/run.h"
+#include "broker/init/seal.h"
 #include "broker/init/serial.h"
 #include "lib/defence.h"
 
@@ -218,6 +219,8 @@ int main(int argc, char **argv)
 	/* nothing has run yet that could use the time before */
 	if (getpid() != 1 || (DEFENCE("init-dumpable") && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) ||
 	    (!serial && fcntl(REQUESTS, F_SETFD, FD_CLOEXEC) < 0))
+		return 1;
+	if (argc > 1 && strcmp(argv[1], SEAL_WORD) == 0 && seal(argv + 2) < 0)
 		return 1;
 	for (int i = 1; i < argc; i++)
 		if (strcmp(argv[i], INIT_WORD_ROOT) == 0)
