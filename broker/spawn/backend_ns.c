@@ -161,9 +161,7 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	s->pidfd = n.pidfd;
 	s->pts = root.pts;
 	s->own_inodes = own_inodes;
-	s->up = steal_fd(&root.up);
-	s->low[0] = steal_fd(&root.low);
-	s->low[1] = steal_fd(&root.low2);
+	ns_layers_keep(s, &root);
 	rootfs_moved(&root);
 	/* they live on in the sandbox; the listener and the block stay ours */
 	util_close(&s->spare.ns.net);
@@ -181,9 +179,7 @@ static int release(struct sandbox *s)
 	int r;
 
 	util_close(&s->pts);
-	util_close(&s->up);
-	util_close(&s->low[0]);
-	util_close(&s->low[1]);
+	ns_layers_done(s);
 	util_close(&s->spare.ns.listener);
 	if ((s->by_runtime && (r = oci_leave(&s->cgroup)) < 0) ||
 	    (r = cgroup_remove(s->b->cgroups, &s->cgroup)) < 0)

@@ -21,6 +21,7 @@
 
 struct idmap;
 struct programs_kept;
+struct rootfs;
 struct pool;
 struct skeleton;
 struct skeletons;
@@ -64,6 +65,8 @@ int ns_make(struct ns_backend *b, const char *session, const struct plan *p, int
     struct sandbox **ret, struct backend_failure *f, struct err *e);
 /* How many the file system has in use; 0: not known. */
 uint64_t ns_inodes(int up);
+void ns_layers_keep(struct sandbox *s, struct rootfs *f); /* takes them over */
+void ns_layers_done(struct sandbox *s);
 bool ns_layers(const struct sandbox *s, struct backend_layers *ret);
 struct pool *ns_pool_new(struct ns_backend *b); /* NULL without memory */
 json_t *ns_pool_tell(const struct ns_backend *b);

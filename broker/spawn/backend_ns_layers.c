@@ -3,6 +3,7 @@
 #include <sys/vfs.h>
 
 #include "broker/spawn/idmap.h"
+#include "broker/spawn/rootfs.h"
 #include "lib/util.h"
 
 uint64_t ns_inodes(int up)
@@ -10,6 +11,20 @@ uint64_t ns_inodes(int up)
 	struct statfs f;
 
 	return fstatfs(up, &f) == 0 && f.f_files > 0 ? f.f_files - f.f_ffree : 0;
+}
+
+void ns_layers_keep(struct sandbox *s, struct rootfs *f)
+{
+	s->up = steal_fd(&f->up);
+	s->low[0] = steal_fd(&f->low);
+	s->low[1] = steal_fd(&f->low2);
+}
+
+void ns_layers_done(struct sandbox *s)
+{
+	util_close(&s->up);
+	util_close(&s->low[0]);
+	util_close(&s->low[1]);
 }
 
 /* Every name that is made takes an inode, so nobody need look at a layer that nothing was written
