@@ -56,20 +56,6 @@ static const struct ctl_option workspace_delete[] = {
     {"snapshot", "SNAPSHOT", false, "only this snapshot of it"},
     {NULL, NULL, false, NULL},
 };
-static const struct ctl_option workspace[] = {
-    {"tenant", "NAME", false, "of this tenant"},
-    {NULL, NULL, false, NULL},
-};
-static const struct ctl_option workspace_fork[] = {
-    {"tenant", "NAME", false, "of this tenant"},
-    {"snapshot", "SNAPSHOT", false, "as it was then"},
-    {NULL, NULL, false, NULL},
-};
-static const struct ctl_option workspace_delete[] = {
-    {"tenant", "NAME", false, "of this tenant"},
-    {"snapshot", "SNAPSHOT", false, "only this snapshot of it"},
-    {NULL, NULL, false, NULL},
-};
 static const struct ctl_option audit_show[] = {
     {"session", "ID", false, "about this session"},
     {"connection", "ID", false, "about this connection"},
@@ -208,16 +194,6 @@ const struct ctl_command ctl_commands[] = {
     {"audit", "ack", NULL, 0, 0, NULL, "accept that the store was set back", ctl_audit_ack},
     {"audit", "compact", NULL, 0, 0, NULL, "give unused room back to the disk (stopped)",
         ctl_audit_compact},
-    {"workspace", "list", NULL, 0, 0, workspace, "list workspaces", ctl_workspace_list},
-    {"workspace", "create", "NAME", 1, 1, workspace, "make an empty one", ctl_workspace_create},
-    {"workspace", "snapshot", "NAME SNAPSHOT", 2, 2, workspace, "keep it as it is now",
-        ctl_workspace_snapshot},
-    {"workspace", "fork", "NAME TO", 2, 2, workspace_fork, "make another one of it",
-        ctl_workspace_fork},
-    {"workspace", "rollback", "NAME SNAPSHOT", 2, 2, workspace, "go back to a snapshot",
-        ctl_workspace_rollback},
-    {"workspace", "delete", "NAME", 1, 1, workspace_delete, "delete it, or a snapshot of it",
-        ctl_workspace_delete},
     {"workspace", "list", NULL, 0, 0, workspace, "list workspaces", ctl_workspace_list},
     {"workspace", "create", "NAME", 1, 1, workspace, "make an empty one", ctl_workspace_create},
     {"workspace", "snapshot", "NAME SNAPSHOT", 2, 2, workspace, "keep it as it is now",
