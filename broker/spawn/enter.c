@@ -208,6 +208,7 @@ RAW_SYSCALLS static int set_limits(struct enter *n)
 	struct rlimit none = {0, 0};
 	struct rlimit signals = {SIGNALS, SIGNALS};
 
+	(void)n;
 	TRY(setrlimit(RLIMIT_CORE, &none));
 	TRY(setrlimit(RLIMIT_SIGPENDING, &signals));
 	return 0;
