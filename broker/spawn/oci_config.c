@@ -52,24 +52,11 @@ static json_t *process(const struct enter *n)
 	    capabilities(), "noNewPrivileges", 1, "oomScoreAdj", OOM_SCORE);
 }
 
-static json_t *bind(const char *to, const char *from, const char *option)
-{
-	return json_pack("{s:s,s:s,s:s,s:[s,s,s,s]}", "destination", to, "type", "bind", "source",
-	    from, "options", "bind", "nosuid", "noexec", option);
-}
-
-/* What lies in the root already (/usr) comes with it. */
+/* What lies in the root already (/usr, /dev) comes with it. */
 static json_t *mounts(void)
 {
-	json_t *a = json_array();
-
-	(void)json_array_append_new(
-	    a, json_pack("{s:s,s:s,s:s,s:[s,s,s]}", "destination", "/proc", "type", "proc",
-	           "source", "proc", "options", "nosuid", "nodev", "noexec"));
-	(void)json_array_append_new(a, bind("/dev", OCI_DEV, "ro"));
-	(void)json_array_append_new(a, bind("/dev/pts", OCI_PTS, "rw"));
-	(void)json_array_append_new(a, bind("/dev/shm", OCI_SHM, "nodev"));
-	return a;
+	return json_pack("[{s:s,s:s,s:s,s:[s,s,s]}]", "destination", "/proc", "type", "proc",
+	    "source", "proc", "options", "nosuid", "nodev", "noexec");
 }
 
 /* The network is the runtime's own: it was started in the session's (runc would join one only after
@@ -112,9 +99,9 @@ static json_t *mapping(uint32_t base)
 
 json_t *oci_config(const struct enter *n, pid_t holder, int userns)
 {
-	return json_pack("{s:s,s:o,s:{s:s,s:b},s:s,s:o,s:{s:o,s:o,s:o,s:o,s:[s]}}", "ociVersion",
+	return json_pack("{s:s,s:o,s:{s:s,s:b},s:s,s:o,s:{s:o,s:o,s:o,s:o,s:[s,s]}}", "ociVersion",
 	    "1.0.2", "process", process(n), "root", "path", "rootfs", "readonly", 0, "hostname",
 	    n->hostname, "mounts", mounts(), "linux", "namespaces", namespaces(holder, userns),
 	    "uidMappings", mapping(n->idbase), "gidMappings", mapping(n->idbase), "maskedPaths",
-	    masked(n->host), "readonlyPaths", "/proc/sys");
+	    masked(n->host), "readonlyPaths", "/proc/sys", "/dev");
 }

@@ -16,9 +16,6 @@ struct enter;
 #define OCI_BASE   "/tmp" /* an existing directory, covered by a tmpfs that nobody else sees */
 #define OCI_BUNDLE OCI_BASE "/bundle"
 #define OCI_ROOTFS OCI_BUNDLE "/rootfs"
-#define OCI_DEV    OCI_BASE "/dev"
-#define OCI_PTS    OCI_BASE "/pts"
-#define OCI_SHM    OCI_BASE "/up/shm"
 
 /* holder: a process whose descriptor userns is the user namespace to be joined. A new object, NULL
  * without memory. */

@@ -39,9 +39,7 @@ struct verdict {
 	int step, error;
 };
 
-/* Made before the child, from mounts that only spawn has. */
 struct parts {
-	int dev;
 	int tell; /* the verdict's pipe, closed by execve */
 };
 
@@ -83,11 +81,26 @@ static int attach(int fd, const char *at)
 static int make_dirs(void)
 {
 	static const char *const dirs[] = {OCI_BASE "/low", OCI_BASE "/low2", OCI_BASE "/up",
-	    OCI_DEV, OCI_PTS, OCI_BUNDLE, OCI_ROOTFS, OCI_BASE "/run"};
+	    OCI_BUNDLE, OCI_ROOTFS, OCI_BASE "/run"};
 
 	for (size_t i = 0; i < ARRAY_LEN(dirs); i++)
 		TRY(mkdir(dirs[i], 0755));
 	return 0;
+}
+
+/* Lies in the root before the runtime comes, which fills it: a bind mount in the bundle would make
+ * runc open the container's namespaces by /proc, for which it would need CAP_SYS_PTRACE. */
+static int mount_dev(const struct enter *n)
+{
+	char options[128];
+
+	(void)snprintf(options, sizeof options, "mode=0755,size=64k,nr_inodes=64,uid=%u,gid=%u",
+	    n->idbase, n->idbase);
+	TRY(mount("dev", OCI_ROOTFS "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, options));
+	TRY(mkdir(OCI_ROOTFS "/dev/pts", 0755));
+	TRY(mkdir(OCI_ROOTFS "/dev/shm", 0755));
+	TRY(mount(OCI_BASE "/up/shm", OCI_ROOTFS "/dev/shm", NULL, MS_BIND, NULL));
+	return attach(n->rootfs->pts, OCI_ROOTFS "/dev/pts");
 }
 
 static int mount_root(struct enter *n, struct parts *p)
@@ -106,11 +119,11 @@ static int mount_root(struct enter *n, struct parts *p)
 	TRY(fsconfig(fs, FSCONFIG_SET_STRING, "workdir", OCI_BASE "/up/w", 0));
 	TRY(fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
 	TRY(fd = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
+	(void)p;
 	if ((r = attach(fd, OCI_ROOTFS)) < 0 ||
-	    (f->usr >= 0 && (r = attach(f->usr, OCI_ROOTFS "/usr")) < 0) ||
-	    (r = attach(p->dev, OCI_DEV)) < 0)
+	    (f->usr >= 0 && (r = attach(f->usr, OCI_ROOTFS "/usr")) < 0))
 		return r;
-	return attach(f->pts, OCI_PTS);
+	return mount_dev(n);
 }
 
 /* The runtime opens the user namespace by our process's descriptor, which stays open in it. */
@@ -260,7 +273,6 @@ int oci_enter(struct enter *n)
 	    .exit_signal = SIGCHLD,
 	    .cgroup = (unsigned)n->cgroup->dir,
 	};
-	cleanup_close int dev = open_tree(AT_FDCWD, "/dev", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	cleanup_close int from = -1, tell = -1;
 	struct parts p;
 	int fds[2];
@@ -268,11 +280,11 @@ int oci_enter(struct enter *n)
 
 	n->step = "bundle";
 	n->pidfd = -1;
-	if (dev < 0 || pipe2(fds, O_CLOEXEC) < 0)
+	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -(n->error = errno);
 	from = fds[0];
 	tell = fds[1];
-	p = (struct parts){dev, tell};
+	p = (struct parts){tell};
 	pid = syscall(SYS_clone3, &a, sizeof a);
 	if (pid == 0)
 		child(n, &p);

@@ -47,12 +47,26 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 {
 	(void)st;
 	(void)type;
-	return f->level > 0 && remove(path) < 0 ? -1 : 0;
+	(void)f;
+	return remove(path) < 0 ? -1 : 0;
 }
 
+/* Everything but what an operator made there for the tier microvm. */
 static void remove_all(void)
 {
-	(void)nftw("/skel", remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+	DIR *d = opendir("/skel");
+	struct dirent *t;
+	char path[PATH_MAX];
+
+	while (d && (t = readdir(d))) {
+		if (strcmp(t->d_name, ".") == 0 || strcmp(t->d_name, "..") == 0 ||
+		    strcmp(t->d_name, "microvm") == 0)
+			continue;
+		(void)snprintf(path, sizeof path, "/skel/%s", t->d_name);
+		(void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+	}
+	if (d)
+		(void)closedir(d);
 }
 
 struct skeletons *skeletons_new(struct host *h, struct err *e)
