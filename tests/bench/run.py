@@ -181,6 +181,19 @@ def workspace_rows():
             rows.append(o)
 
 
+def neighbour_rows():
+    """What a tenant gets done beside a bad neighbour, and beside a good one."""
+    argv = [os.path.join(BUILD, "tests/bench/bench_neighbour")]
+    r = run(argv, timeout=300)
+    assert r.code == 0, r
+    for line in r.text.splitlines():
+        if line.startswith("{"):
+            o = json.loads(line)
+            o["goal"] = f">={o['goal']}"
+            o["peer_name"] = o.pop("command")
+            rows.append(o)
+
+
 def log_rows():
     """The log beside bare LMDB and bare hashes."""
     tool = os.path.join(BUILD, "tests/bench/bench_log")
@@ -231,7 +244,7 @@ def main():
         finally:
             sshd.close()
         p.stop()
-    for f in (sandbox_rows, workspace_rows, log_rows):
+    for f in (sandbox_rows, workspace_rows, neighbour_rows, log_rows):
         try:
             f()
         except (AssertionError, OSError) as e:
