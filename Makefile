@@ -45,7 +45,7 @@ CFLAGS   := -std=gnu17 -g -pthread -fPIC -ffunction-sections -fdata-sections $(W
 LDFLAGS  := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections -Wl,--as-needed \
 	$(if $(SAN),-fsanitize=address -fsanitize=undefined)
 
-LIBS := -ljansson -lyaml -levent_core -lcrypto -lcap -lzstd
+LIBS := -ljansson -lyaml -levent_core -lcrypto -lcap -lzstd -larchive
 
 # ---- rooms: an archive each --------------------------------------------------------------------
 
@@ -56,7 +56,7 @@ LIB_SRC     := $(call sources,lib/*.c)
 CREDS_SRC   := $(call sources,creds/*.c)
 GATEWAY_SRC := $(call sources,gateway/ssh/*.c)
 PAM_SRC     := $(filter-out pam/pam_postern.c,$(call sources,pam/*.c))
-BROKER_SRC  := $(call sources,$(foreach d,supervisor core store audit spawn lease ctl export witness workspace vm walk watch,broker/$(d)/*.c))
+BROKER_SRC  := $(call sources,$(foreach d,supervisor core store audit spawn lease ctl export witness workspace vm walk watch image,broker/$(d)/*.c))
 BROKER_SRC  := $(filter-out broker/spawn/filter_gen.c,$(BROKER_SRC))
 INIT_SRC    := $(wildcard broker/init/*.c) lib/buf.c lib/reader.c
 CRED_SRC    := $(wildcard creds/tool/*.c)

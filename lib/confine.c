@@ -172,7 +172,7 @@ int confine_landlock_abi(void)
 	(LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE |                            \
 	    LANDLOCK_ACCESS_FS_EXECUTE | LL_FS_TRUNCATE | LL_FS_IOCTL_DEV)
 #define READ_RIGHTS (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
-/* No device nodes, sockets, FIFOs, symbolic links: none of ours makes one. */
+/* No device nodes, sockets, FIFOs, and symbolic links only for who says so. */
 #define WRITE_RIGHTS                                                                               \
 	(LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |                           \
 	    LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_DIR |                         \
@@ -186,6 +186,7 @@ static int add_path(int ruleset, const struct confine_path *path, uint64_t handl
 	if (fstat(path->dirfd, &st) < 0)
 		return -errno;
 	rule.allowed_access = READ_RIGHTS | (path->writable ? WRITE_RIGHTS : 0);
+	rule.allowed_access |= path->links ? LANDLOCK_ACCESS_FS_MAKE_SYM : 0;
 	rule.allowed_access &= handled;
 	if (!S_ISDIR(st.st_mode)) /* others are refused with EINVAL for a file */
 		rule.allowed_access &= FILE_RIGHTS;

@@ -39,6 +39,7 @@ int confine_caps(uint64_t keep);
 struct confine_path {
 	int dirfd;
 	int writable;
+	int links; /* and symbolic links can be made */
 };
 int confine_landlock(const struct confine_path *paths, size_t n, int *ret_abi);
 /* The same for who dials: TCP may be connected to, but not bound. */

@@ -23,6 +23,7 @@ PLACES = [  # a library, and the one place for it
     (r"seccomp\.h$", r"broker/spawn/"),
     (r"event2/|event\.h$|ev(util|http|dns|rpc)\.h$", r"lib/loop\.c$"),
     (r"yaml\.h$", r"lib/yaml\.c$"),
+    (r"archive(_entry)?\.h$", r"broker/image/tar\.c$"),
     (r"microhttpd\.h$", r"broker/witness/"),
     (r"security/", r"pam/"),
     (r"sys/capability\.h$", r"lib/confine\.c$"),

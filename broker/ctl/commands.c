@@ -33,6 +33,12 @@ static const struct ctl_option template_any[] = {
     {"config", "DIR", false, "the configuration; default STATE/etc or /etc/postern"},
     {NULL, NULL, false, NULL},
 };
+static const struct ctl_option template_build[] = {
+    {"tenant", "NAME", false, "this tenant's template"},
+    {"config", "DIR", false, "the configuration; default STATE/etc or /etc/postern"},
+    {"prune", NULL, false, "remove what no template names any more"},
+    {NULL, NULL, false, NULL},
+};
 static const struct ctl_option session_list[] = {
     {"tenant", "NAME", false, "of this tenant only"},
     {"all", NULL, false, "those that have ended, too"},
@@ -211,6 +217,8 @@ const struct ctl_command ctl_commands[] = {
         ctl_template_show},
     {"template", "check", "[FILE|NAME]", 0, 1, template_any, "check templates and what they name",
         ctl_template_check},
+    {"template", "build", "[NAME]", 0, 1, template_build, "unpack the images of templates",
+        ctl_template_build},
     {"check", NULL, NULL, 0, 0, check, "check configuration and host", ctl_check},
     {"status", NULL, NULL, 0, 0, NULL, "processes, host, disk, log, tenants", ctl_status},
     {"reload", NULL, NULL, 0, 0, NULL, "read the configuration again", ctl_reload},

@@ -93,6 +93,7 @@ int ctl_audit_compact(struct ctl *c);
 int ctl_template_list(struct ctl *c);
 int ctl_template_show(struct ctl *c);
 int ctl_template_check(struct ctl *c);
+int ctl_template_build(struct ctl *c);
 int ctl_workspace_list(struct ctl *c);
 int ctl_workspace_create(struct ctl *c);
 int ctl_workspace_snapshot(struct ctl *c);

@@ -1,3 +1,5 @@
+#include "broker/ctl/template.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,7 +25,7 @@
 
 #define NOBODY 65534
 
-static int load(const struct ctl *c, struct config **ret, int *ret_fd)
+int template_load(const struct ctl *c, struct config **ret, int *ret_fd)
 {
 	const char *dir = ctl_opt(c, "config");
 	struct err e = ERR_INIT;
@@ -92,7 +94,7 @@ int ctl_template_list(struct ctl *c)
 	const char *tenant = ctl_opt(c, "tenant");
 	json_auto_t *list = json_array();
 	cleanup_close int fd = -1;
-	int r = load(c, &config, &fd);
+	int r = template_load(c, &config, &fd);
 
 	if (r != EXIT_OK)
 		return r;
@@ -141,7 +143,7 @@ int ctl_template_show(struct ctl *c)
 	cleanup_close int fd = -1;
 	const struct template *t;
 	char value[TABLE_CELL_MAX];
-	int r = load(c, &config, &fd);
+	int r = template_load(c, &config, &fd);
 
 	if (r != EXIT_OK)
 		return r;
@@ -258,7 +260,7 @@ int ctl_template_check(struct ctl *c)
 	json_auto_t *list = json_array();
 	struct err e = ERR_INIT;
 	cleanup_close int fd = -1;
-	int r = load(c, &config, &fd);
+	int r = template_load(c, &config, &fd);
 
 	if (r != EXIT_OK)
 		return r;

@@ -267,6 +267,19 @@ static void rule_absent(void)
 	ret(NO(ENOSYS));
 }
 
+/* utimensat(2) of a descriptor: without a path, in both halves of its address. */
+static void rule_times_of_fd(void)
+{
+	size_t other;
+
+	load_arg(1);
+	other = unless(0);
+	put(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args) + 8 + 4, 0, 0);
+	ret_if(0, ALLOW);
+	land(other);
+	ret(NO(EPERM));
+}
+
 /* ---- filters ---- */
 
 struct rule {
@@ -305,6 +318,8 @@ static const struct filter filters[] = {
         1, strict_left_out},
     {"core", NO(EPERM), {daemon_calls, accept_calls, file_calls, core_calls}, NULL, daemon_killed,
         {DAEMON_RULES(rule_ioctl_daemon)}, 0, NULL},
+    {"unpack", NO(EPERM), {daemon_calls, unpack_calls}, NULL, daemon_killed,
+        {DAEMON_RULES(rule_ioctl_daemon), {"utimensat", rule_times_of_fd}}, 0, NULL},
     {"signer", NO(EPERM), {daemon_calls, file_calls}, NULL, daemon_killed,
         {DAEMON_RULES(rule_ioctl_daemon)}, 0, NULL},
     {"listener", NO(EPERM), {daemon_calls, accept_calls, reload_calls}, NULL, daemon_killed,

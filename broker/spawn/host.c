@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -238,13 +239,19 @@ static int clone_path(void *arg)
 	return tree < 0 ? -errno : tree;
 }
 
-int host_bind(struct host *h, const char *path, char *dst, size_t size, struct err *e)
+static int clone_fd(void *arg)
 {
-	char copy[PATH_MAX];
-	int r;
+	int tree = open_tree(*(int *)arg, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 
-	(void)snprintf(copy, sizeof copy, "%s", path);
-	cleanup_close int tree = r = host_visit(h, clone_path, copy);
+	return tree < 0 ? -errno : tree;
+}
+
+/* Takes over tree. */
+static int attach(struct host *h, int from, const char *path, char *dst, size_t size, struct err *e)
+{
+	cleanup_close int tree = from;
+	int r = from;
+
 	if (tree < 0)
 		return err_set(e, r, "%s: %s", path, strerror(-r));
 	(void)snprintf(dst, size, "/roots/%u", h->roots);
@@ -254,6 +261,32 @@ int host_bind(struct host *h, const char *path, char *dst, size_t size, struct e
 		return err_set(e, -errno, "bind %s: %m", path);
 	h->roots++;
 	return 0;
+}
+
+int host_bind(struct host *h, const char *path, char *dst, size_t size, struct err *e)
+{
+	char copy[PATH_MAX];
+
+	(void)snprintf(copy, sizeof copy, "%s", path);
+	return attach(h, host_visit(h, clone_path, copy), path, dst, size, e);
+}
+
+int host_image(struct host *h, const char *hex)
+{
+	const struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+	    .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+	char path[128];
+	long fd;
+
+	/* images lies beside our own directory; both are in the host's mounts */
+	(void)snprintf(path, sizeof path, "../images/%s", hex);
+	fd = syscall(SYS_openat2, h->state_fd, path, &how, sizeof how);
+	return fd < 0 ? -errno : (int)fd;
+}
+
+int host_bind_image(struct host *h, int image, char *dst, size_t size, struct err *e)
+{
+	return attach(h, host_visit(h, clone_fd, &image), "the image", dst, size, e);
 }
 
 void host_leave(struct host *h)

@@ -43,6 +43,10 @@ struct host {
 
 /* Enters the namespace described above; irreversible. Takes over the descriptors. */
 int host_enter(struct host *h, int state_fd, int libexec_fd, struct err *e);
+/* STATE/images/HEX, O_PATH; -errno. hex is 64 hexadecimal digits. No link is followed. */
+int host_image(struct host *h, const char *hex);
+/* Binds a directory that host_image() has opened at /roots/N. */
+int host_bind_image(struct host *h, int image, char *dst, size_t size, struct err *e);
 /* Binds a directory of the host at /roots/N; dst[size] gets that path. */
 int host_bind(struct host *h, const char *path, char *dst, size_t size, struct err *e);
 /* Runs fn(arg) in the host's mount namespace and comes back; fn's answer, or -errno. */

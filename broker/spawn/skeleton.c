@@ -15,6 +15,7 @@
 #include "broker/spawn/tree.h"
 #include "lib/err.h"
 #include "lib/fdio.h"
+#include "lib/str.h"
 #include "lib/util.h"
 
 #define SKELETONS_MAX 4096
@@ -32,7 +33,7 @@ struct stamp {
 struct entry {
 	struct entry *next;
 	char role[NAME_MAX_LEN + 1];
-	char root_path[PLAN_PATH_MAX]; /* empty: the host's */
+	char root[PLAN_PATH_MAX]; /* key_of() */
 	struct stamp stamps[ARRAY_LEN(sources)];
 	struct skeleton s;
 };
@@ -221,7 +222,7 @@ static int fill(
 	writable_add(&t->s, "var");
 	writable_add(&t->s, "run");
 	writable_add(&t->s, "dev");
-	if (p->root == PLAN_ROOT_DIRECTORY)
+	if (p->root != PLAN_ROOT_HOST)
 		writable_of_root(&t->s, root);
 	return 0;
 }
@@ -237,11 +238,35 @@ static int build(
 		return err_set(e, -errno, "skeleton: %m");
 	if ((at = open(t->s.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		return err_set(e, -errno, "skeleton: %m");
-	if (p->root == PLAN_ROOT_DIRECTORY) {
-		if ((r = host_bind(s->h, p->root_path, t->s.lower, sizeof t->s.lower, e)) < 0)
-			return r;
-	}
+	r = 0;
+	if (p->root == PLAN_ROOT_DIRECTORY)
+		r = host_bind(s->h, p->root_path, t->s.lower, sizeof t->s.lower, e);
+	if (p->root == PLAN_ROOT_IMAGE)
+		r = host_bind_image(s->h, root, t->s.lower, sizeof t->s.lower, e);
+	if (r < 0)
+		return r;
 	return fill(s->h, p, t, root, at, e);
+}
+
+/* Of roots: empty for the host's, a path, or an image's digits, which no path is. */
+static const char *key_of(const struct plan *p)
+{
+	return p->root == PLAN_ROOT_IMAGE ? p->image : p->root_path;
+}
+
+static int open_root(struct host *h, const struct plan *p, struct err *e)
+{
+	const char *path = p->root == PLAN_ROOT_HOST ? "." : p->root_path + 1;
+	int fd;
+
+	if (p->root == PLAN_ROOT_IMAGE) {
+		if ((fd = host_image(h, p->image)) < 0)
+			return err_set(e, fd, "the image %.12s: %s", p->image, strerror(-fd));
+		return fd;
+	}
+	if ((fd = openat(h->root_fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
+		return err_set(e, -errno, "the template's root %s: %m", p->root_path);
+	return fd;
 }
 
 int skeleton_get(
@@ -252,15 +277,12 @@ int skeleton_get(
 	int r;
 
 	/* a template's directory is looked at each time: it may have gone or been replaced */
-	cleanup_close int root =
-	    p->root == PLAN_ROOT_HOST
-	        ? openat(s->h->root_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC)
-	        : openat(s->h->root_fd, p->root_path + 1, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	cleanup_close int root = open_root(s->h, p, e);
 	if (root < 0)
-		return err_set(e, -errno, "the template's root %s: %m", p->root_path);
+		return e->code;
 	take_stamps(root, now);
 	for (t = s->list; t; t = t->next)
-		if (strcmp(t->role, p->role) == 0 && strcmp(t->root_path, p->root_path) == 0 &&
+		if (strcmp(t->role, p->role) == 0 && strcmp(t->root, key_of(p)) == 0 &&
 		    memcmp(t->stamps, now, sizeof now) == 0) {
 			*ret = &t->s;
 			return 0;
@@ -271,7 +293,7 @@ int skeleton_get(
 	if (!t)
 		return err_set(e, -ENOMEM, "no memory");
 	memcpy(t->role, p->role, sizeof t->role);
-	memcpy(t->root_path, p->root_path, sizeof t->root_path);
+	(void)str_copy(t->root, sizeof t->root, key_of(p));
 	memcpy(t->stamps, now, sizeof now);
 	if ((r = build(s, p, t, root, e)) < 0) {
 		free(t); /* its directory goes with the others */
