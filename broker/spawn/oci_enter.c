@@ -34,6 +34,10 @@
 #define CLONE_INTO_CGROUP 0x200000000ULL
 #endif
 
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
+
 /* What the child tells when it does not get as far as execve. */
 struct verdict {
 	int step, error;
@@ -268,7 +272,8 @@ static int await(struct enter *n, int from)
 int oci_enter(struct enter *n)
 {
 	struct clone_args a = {
-	    .flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | CLONE_INTO_CGROUP,
+	    /* version 1.0 of the runtime's specification has no time namespace */
+	    .flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | CLONE_INTO_CGROUP | CLONE_NEWTIME,
 	    .pidfd = (uint64_t)(uintptr_t)&n->pidfd,
 	    .exit_signal = SIGCHLD,
 	    .cgroup = (unsigned)n->cgroup->dir,

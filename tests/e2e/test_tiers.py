@@ -4,7 +4,7 @@ import os, sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
-import fcntl, os, pty, shutil, struct, subprocess, termios
+import fcntl, json, os, pty, shutil, struct, subprocess, termios, warnings
 
 import jose, proc
 from postern import BUILD, Postern, close_all, until
@@ -12,6 +12,7 @@ from tap import Skip, main, rule
 
 AUDIENCE = "https://api.example.com"
 OCI = {"crun": "/usr/bin/crun", "runc": "/usr/sbin/runc"}
+SCHEMA = "/usr/share/gocode/src/github.com/opencontainers/runtime-spec/schema"
 BOOT_S = 50  # emulated, on a loaded machine
 SMALL = "limits: {memory: 256M, pids: 24, disk: 32M, open_files: 64}\n"
 
@@ -19,6 +20,7 @@ SMALL = "limits: {memory: 256M, pids: 24, disk: 32M, open_files: 64}\n"
 def templates(p):
     yield "crun", f"tier: oci\nruntime: {OCI['crun']}\n" + SMALL
     yield "runc", f"tier: oci\nruntime: {OCI['runc']}\n" + SMALL
+    yield "warmed", f"tier: oci\nruntime: {OCI['crun']}\nwarm: 1\n" + SMALL
     yield "lost", "tier: oci\nruntime: /usr/bin/no-such-runtime\n" + SMALL
     yield "lax", f"tier: oci\nruntime: {p.lax}\n" + SMALL
     yield "broken", "tier: oci\nruntime: /usr/bin/false\n" + SMALL
@@ -107,6 +109,16 @@ def a_runtimes_sandbox_runs_commands(p):
 
 
 @rule
+def a_pool_is_only_the_namespaces(p):
+    runtimes()
+    for _ in range(2):
+        r = on(p, "warmed", "id -u; hostname; cat f 2>/dev/null || echo new; echo x >f")
+        assert r.out == b"1000\nwarmed\nnew\n", (r, enforced(p))
+        assert enforced(p)["body"]["enforced"]["start"] == "cold", enforced(p)
+    ended(p)
+
+
+@rule
 def it_is_sealed_as_the_namespaces_are(p):
     look = "grep -E '^(Cap(Eff|Bnd)|NoNew|Seccomp:)' /proc/self/status | tr -d '\\t'"
     want = p.ssh(look)
@@ -178,14 +190,52 @@ def the_record_says_tier_and_runtime(p):
     ended(p)
 
 
+def faults(config):
+    """What the schema of the OCI says of a config.json."""
+    try:
+        import jsonschema
+    except ImportError:
+        raise Skip("python3-jsonschema is missing: make deps")
+    if not os.path.isdir(SCHEMA):
+        raise Skip("golang-github-opencontainers-specs-dev is missing: make deps")
+    with open(SCHEMA + "/config-schema.json") as f:
+        schema = json.load(f)
+    # by their files, not by the address in "id"
+    schema.pop("id", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer ones than Debian's would like another name
+        resolver = jsonschema.RefResolver(f"file://{SCHEMA}/config-schema.json", schema)
+    return [e.message for e in jsonschema.Draft4Validator(schema, resolver=resolver).iter_errors(config)]
+
+
+def runtime_of(p, path):
+    here, = [x for x in proc.tree(p.daemon("spawn")) if proc.argv(x) and proc.argv(x)[0] == path]
+    return here
+
+
+@rule
+def the_bundle_fits_the_schema_of_the_oci(p):
+    for name, path in runtimes().items():
+        with p.ssh_open("echo in; exec cat", key=p.all, user=name) as s:
+            assert s.stdout.readline() == b"in\n", s.stderr.read()
+            with open(f"/proc/{runtime_of(p, path)}/root/tmp/bundle/config.json") as f:
+                config = json.load(f)
+            close_all(s)
+        assert faults(config) == [], faults(config)
+        assert not [m for m in config["mounts"] if m["type"] == "bind"]
+        for broken in ({**config, "ociVersion": 1}, {**config, "mounts": [{"source": "/x"}]},
+                       {**config, "linux": {"namespaces": [{"type": "time travel"}]}}):
+            assert faults(broken), broken
+    ended(p)
+
+
 @rule
 def a_runtime_that_is_killed_ends_its_session_alone(p):
     for name in runtimes():
         with p.ssh_open("echo in; exec sleep 100", key=p.all, user=name) as s, \
                 p.ssh_open("echo in; exec cat") as other:
             assert s.stdout.readline() == b"in\n" and other.stdout.readline() == b"in\n"
-            here, = [x for x in proc.tree(p.daemon("spawn")) if proc.argv(x) and proc.argv(x)[0] == OCI[name]]
-            os.kill(here, 9)
+            os.kill(runtime_of(p, OCI[name]), 9)
             assert s.wait(20) in (254, 255), s.stderr.read()
             other.stdin.write(b"still\n")
             other.stdin.flush()

@@ -100,6 +100,34 @@ static void holds_as_the_namespaces_do(void **state)
 	assert_true(box_end(&x, NULL));
 }
 
+/* What session.enforced says. */
+static void has_each_namespace_of_its_own(void **state)
+{
+	char script[128], path[64], host[64];
+	json_t *all, *name;
+	struct plan p;
+	struct box x;
+	size_t i;
+
+	rig_plan(&p);
+	begin(&x, &p, *state);
+	all = json_object_get(x.enforced, "namespaces");
+	assert_int_equal(json_array_size(all), 8);
+	json_array_foreach(all, i, name)
+	{
+		(void)snprintf(path, sizeof path, "/proc/self/ns/%s", json_string_value(name));
+		(void)snprintf(script, sizeof script, "readlink %s", path);
+		ssize_t n = readlink(path, host, sizeof host - 2);
+		assert_true(n > 0);
+		host[n] = '\n';
+		host[n + 1] = '\0';
+		assert_int_equal(box_sh(&x, script, &ran), 0);
+		assert_non_null(strchr(ran.out, '['));
+		assert_string_not_equal(ran.out, host);
+	}
+	assert_true(box_end(&x, NULL));
+}
+
 static void is_limited(void **state)
 {
 	struct plan p;
@@ -249,6 +277,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    BOTH(runs_commands),
 	    BOTH(holds_as_the_namespaces_do),
+	    BOTH(has_each_namespace_of_its_own),
 	    BOTH(is_limited),
 	    BOTH(has_terminals),
 	    BOTH(ends_with_its_runtime),
