@@ -1,10 +1,11 @@
 /*
  * What the files of the back end of namespaces share. Nobody else includes it.
  *
- *   backend_ns.c       building, ending, and the calls of backend.h
+ *   backend_ns.c         building, ending, and the calls of backend.h
  *   backend_ns_layers.c  what a sandbox has written
- *   backend_ns_pool.c  sandboxes that wait for a session
- *   backend_ns_tell.c  what this host can enforce, and what holds for a session
+ *   backend_ns_open.c    the back end itself, once at spawn's start
+ *   backend_ns_pool.c    sandboxes that wait for a session
+ *   backend_ns_tell.c    what this host can enforce, and what holds for a session
  */
 #ifndef POSTERN_SPAWN_BACKEND_NS_INTERNAL_H
 #define POSTERN_SPAWN_BACKEND_NS_INTERNAL_H
@@ -59,6 +60,8 @@ struct sandbox {
 	bool by_runtime;                 /* an OCI runtime made it (oci_enter.h) */
 	bool usr_mapped; /* the host's /usr looks as if it belonged to the sandbox's root */
 };
+
+extern const struct backend_ops ns_ops;
 
 /* Builds one, cold. Nothing is left of a failure. */
 int ns_make(struct ns_backend *b, const char *session, const struct plan *p, int init_fd,
