@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "broker/spawn/backend_ns_internal.h"
+#include "broker/spawn/binds.h"
 #include "broker/spawn/enter.h"
 #include "broker/spawn/filter.h"
 #include "broker/spawn/idmap.h"
@@ -70,18 +71,6 @@ static int ns_prepare(
 	return r;
 }
 
-/* What a plan may ask for and this tier does not do. */
-static int refuse(const struct plan *p, struct backend_failure *f, struct err *e)
-{
-	f->step = "mounts";
-	if (p->nmounts > 0)
-		return err_set(e, -ENOTSUP, "this tier binds no directories of the host");
-	f->step = "landlock";
-	if (p->nrules > 0)
-		return err_set(e, -ENOTSUP, "this tier has no Landlock rules of a template's own");
-	return 0;
-}
-
 static int build(struct ns_backend *b, const char *session, const struct plan *p, int init_fd,
     struct sandbox *s, struct backend_failure *f, struct err *e)
 {
@@ -90,11 +79,13 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	struct rootfs root = ROOTFS_NONE;
 	uint64_t own_inodes;
 	struct workspace work = WORKSPACE_NONE;
+	struct binds binds = BINDS_NONE;
 	uint32_t base;
 	int r;
 
-	if ((r = refuse(p, f, e)) < 0)
-		return r;
+	f->step = "landlock";
+	if (p->nrules > 0)
+		return err_set(e, -ENOTSUP, "this tier has no Landlock rules of a template's own");
 	f->step = "template";
 	if ((r = skeleton_get(b->skeletons, p, &skeleton, e)) < 0)
 		return r;
@@ -116,11 +107,17 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	if ((r = rootfs_make(
 	         skeleton, p, s->spare.userns, idmap_base(b->ids, s->spare.block), &root, e)) < 0)
 		return r;
+	base = idmap_base(b->ids, s->spare.block);
+	f->step = "mounts";
+	if ((r = binds_make(&b->host, skeleton, p, root.up, base, &binds, e)) < 0) {
+		rootfs_done(&root);
+		return r;
+	}
 	own_inodes = ns_inodes(root.up);
 	f->step = "workspace";
-	base = idmap_base(b->ids, s->spare.block);
 	(void)str_copy(s->session, sizeof s->session, session);
 	if ((r = workspace_make(b->work, session, p, base, root.up, b->landlock, &work, e)) < 0) {
+		binds_done(&binds);
 		rootfs_done(&root);
 		return r;
 	}
@@ -131,6 +128,7 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	    .programs = programs,
 	    .rootfs = &root,
 	    .workspace = &work,
+	    .binds = &binds,
 	    .cgroup = &s->cgroup,
 	    .ns = &s->spare.ns,
 	    .userns = s->spare.userns,
@@ -144,6 +142,7 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	s->by_runtime = p->tier == PLAN_TIER_OCI;
 	r = s->by_runtime ? oci_enter(&n) : enter(&n);
 	workspace_done(&work);
+	binds_done(&binds);
 	cgroup_joined(&s->cgroup);
 	s->usr_mapped = root.usr_mapped;
 	if (r < 0) {

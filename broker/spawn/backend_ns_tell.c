@@ -98,10 +98,20 @@ static void tell_programs(struct telling *t)
 	add(t, "watch", json_boolean(t->p->watch));
 }
 
+/* Where the host is seen: read-only, nosuid, nodev. */
+static void tell_mounts(struct telling *t)
+{
+	json_t *a = json_array();
+
+	for (unsigned i = 0; i < t->p->nmounts; i++)
+		(void)json_array_append_new(a, json_string(t->p->mounts[i].target));
+	add(t, "mounts", a);
+}
+
 /* Whoever enforces one more thing tells of it here, in a function of its own. At most 32 keys
  * (lib/msg_table.c, sandbox.started). */
 static void (*const parts[])(struct telling *t) = {
-    tell_tier, tell_kernel, tell_namespaces, tell_limits, tell_programs};
+    tell_tier, tell_kernel, tell_namespaces, tell_limits, tell_programs, tell_mounts};
 
 json_t *ns_tell_session(const struct ns_backend *b, const struct plan *p, const struct sandbox *s)
 {

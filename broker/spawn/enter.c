@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "broker/init/run.h"
+#include "broker/spawn/binds.h"
 #include "broker/spawn/cgroup.h"
 #include "broker/spawn/filter.h"
 #include "broker/spawn/host.h"
@@ -139,6 +140,11 @@ RAW_SYSCALLS static int mount_parts(struct enter *n)
 RAW_SYSCALLS static int mount_workspace(struct enter *n)
 {
 	return n->workspace ? workspace_enter(n->workspace) : 0;
+}
+
+RAW_SYSCALLS static int mount_binds(struct enter *n)
+{
+	return n->binds ? binds_enter(n->binds) : 0;
 }
 
 /* Of this process's own pid namespace, so it is made here. */
@@ -324,6 +330,7 @@ static const struct step {
     {"overlay", mount_overlay},
     {"mounts", mount_parts},
     {"workspace", mount_workspace},
+    {"mounts of the host", mount_binds},
     {"proc", mount_proc},
     {"programs", limit_programs},
     {"pivot_root", pivot},

@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct binds;
 struct cgroup;
 struct err;
 struct filter_program;
@@ -33,6 +34,7 @@ struct enter {
 	const struct skeleton *skeleton;
 	const struct rootfs *rootfs;
 	const struct workspace *workspace; /* NULL: none */
+	const struct binds *binds;         /* NULL: none */
 	const struct cgroup *cgroup;
 	const struct netns *ns;
 	const struct programs *programs; /* NULL: any may be run */
