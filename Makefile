@@ -125,6 +125,8 @@ $(LIBEXEC)/postern-vm: $(call obj,broker/vm/main.c) $(A_BROKER) $(A_LIB)
 	$(call LINK,)
 $(LIBEXEC)/postern-walk: $(call obj,broker/walk/main.c) $(A_BROKER) $(A_LIB)
 	$(call LINK,)
+$(LIBEXEC)/postern-watch: $(call obj,broker/watch/main.c) $(A_BROKER) $(A_LIB)
+	$(call LINK,)
 $(LIBEXEC)/postern-signer: $(call obj,creds/signer_main.c) $(A_CREDS) $(A_LIB)
 	$(call LINK,)
 $(LIBEXEC)/postern-gateway: $(call obj,gateway/ssh/main.c) $(A_GATEWAY) $(A_LIB)
@@ -154,7 +156,7 @@ $(LIBEXEC)/postern-cred: $(CRED_SRC)
 $(LIBEXEC)/microvm-image: etc/microvm-image
 	$(Q)mkdir -p $(@D) && cp $< $@ && chmod 755 $@
 
-PROGRAMS := $(BIN)/postern $(addprefix $(LIBEXEC)/postern-,supervisor core spawn lease walk signer export gateway run init cred witness vm) \
+PROGRAMS := $(BIN)/postern $(addprefix $(LIBEXEC)/postern-,supervisor core spawn lease walk watch signer export gateway run init cred witness vm) \
 	$(SECURITY)/pam_postern.so $(LIBEXEC)/microvm-image
 
 .PHONY: all

@@ -43,6 +43,7 @@ enum msg_role {
 	MSG_RUN = 1u << 9,     /* postern-run, started by sshd's ForceCommand */
 	MSG_EXPORT = 1u << 10, /* sinks and witnesses */
 	MSG_WALK = 1u << 11,   /* reads what a session left in its files */
+	MSG_WATCH = 1u << 12,  /* sees which programs a session runs */
 };
 
 /* When. The receiver sets the phase of a channel as its state changes. */

@@ -144,6 +144,8 @@ const struct msg_type msg_types[] = {
     {"lease.up", MSG_SPAWN, MSG_CORE, LINKED, SMALL, 1, 1, {ID}},
     /* the session has ended and a process reads what it left: sandbox.ended comes after it */
     {"walk.up", MSG_SPAWN, MSG_CORE, LINKED, SMALL, 1, 1, {ID}},
+    /* a session whose programs are recorded; again when a new core has asked sandbox.list */
+    {"watch.up", MSG_SPAWN, MSG_CORE, LINKED, SMALL, 1, 1, {ID}},
     /* an sshd session: the descriptor is cgroup.procs of the cgroup that ties its
      * processes to it */
     {"tie.make", MSG_CORE, MSG_SPAWN, LINKED, SMALL, NO_FDS, {ID}},
@@ -285,6 +287,11 @@ const struct msg_type msg_types[] = {
             {"deleted", MSG_INT, INT64_MAX, false}, {"metadata", MSG_INT, INT64_MAX, false},
             {"left_out", MSG_INT, INT64_MAX, false}, {"unreadable", MSG_INT, INT64_MAX, false},
             {"incomplete", MSG_BOOL, 0, false}}},
+
+    /* ---- who sees which programs a session runs (broker/watch/main.c) ---- */
+    {"watch.programs", MSG_WATCH, MSG_CORE, LINKED, 64 * KIB, NO_FDS,
+        {{"programs", MSG_OBJECTS, 64, false},        /* pid, path, argv, cut */
+            {"dropped", MSG_INT, INT64_MAX, false}}}, /* that are not told, since the last one */
 
     /* ---- operators ---- */
     {"ctl.status", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},

@@ -66,6 +66,7 @@ static const struct record_class classes[] = {
     {"session.enforced", OCSF_LIFECYCLE, 6, RECORD_PLAIN},
     {"session.files", OCSF_LIFECYCLE, OTHER, RECORD_PLAIN},
     {"session.lost", OCSF_LIFECYCLE, 4, RECORD_END},
+    {"session.programs", OCSF_PROCESS, 1, RECORD_PLAIN},
     {"session.start", OCSF_LIFECYCLE, 3, RECORD_PLAIN},
     {"spawn.lost", OCSF_LIFECYCLE, 4, RECORD_END},
     {"workspace.create", OCSF_API, 1, RECORD_PLAIN},

@@ -276,6 +276,21 @@ static void on_lost(struct timeline *t, const json_t *record, const json_t *body
 	end(t, record, body, "lost");
 }
 
+/* What ran, as its watch saw it; and how much it could not tell. */
+static void on_programs(struct timeline *t, const json_t *record, const json_t *body)
+{
+	static const char *const keys[] = {"pid", "path", "argv", "cut", NULL};
+	const json_t *programs = json_object_get(body, "programs");
+	json_t *e;
+
+	for (size_t i = 0; i < json_array_size(programs); i++)
+		if ((e = event(t, record, "program")))
+			copy_all(e, json_array_get(programs, i), keys);
+	if (json_integer_value(json_object_get(body, "dropped")) > 0 &&
+	    (e = event(t, record, "programs unsaid")))
+		copy(e, "dropped", body, "dropped");
+}
+
 static void on_other(struct timeline *t, const json_t *record, const json_t *body)
 {
 	json_t *e = event(t, record, "other"), *copied = json_deep_copy(body);
@@ -309,6 +324,7 @@ static const struct {
     {"lease.granted", on_lease},
     {"lease.end", on_lease_end},
     {"lease.denied", on_refused},
+    {"session.programs", on_programs},
     {"session.end", on_end},
     {"session.lost", on_lost},
 };

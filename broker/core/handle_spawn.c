@@ -115,6 +115,8 @@ static int on_ended(struct peer *p, struct msg *m, struct err *e)
 	struct session *s = session_find(p->core, msg_str(m, "session"));
 
 	(void)e;
+	if (s && s->watch_peer) /* it has said its last before */
+		peer_pump(s->watch_peer);
 	if (s)
 		session_gone(s, msg_str(m, "reason"),
 		    json_pack("{s:I, s:I, s:I}", "cpu_us", (json_int_t)msg_int(m, "cpu_us", 0),
@@ -142,6 +144,16 @@ static int on_lease_up(struct peer *p, struct msg *m, struct err *e)
 		peer_close(s->lease_peer);
 	}
 	s->lease_peer = peer_new(p->core, msg_take_fd(m, 0), &class_lease, s);
+	return 0;
+}
+
+static int on_watch_up(struct peer *p, struct msg *m, struct err *e)
+{
+	struct session *s = session_find(p->core, msg_str(m, "session"));
+
+	(void)e;
+	if (s && !s->watch_peer)
+		s->watch_peer = peer_new(p->core, msg_take_fd(m, 0), &class_watch, s);
 	return 0;
 }
 
@@ -199,6 +211,7 @@ static const struct peer_handler handlers[] = {
     {"sandbox.listing", on_listing},
     {"lease.up", on_lease_up},
     {"walk.up", on_walk_up},
+    {"watch.up", on_watch_up},
     {"tie.made", on_tied},
     {"workspace.done", ctl_workspace_done},
     {"workspace.refused", ctl_workspace_done},

@@ -12,7 +12,8 @@ struct msg;
 struct session;
 
 extern const struct peer_class class_supervisor, class_spawn, class_signer, class_listener,
-    class_worker, class_lease, class_ctl, class_pam, class_run, class_export, class_walk;
+    class_worker, class_lease, class_ctl, class_pam, class_run, class_export, class_walk,
+    class_watch;
 
 /* handle_spawn.c: a new link to spawn is there. */
 void spawn_linked(struct core *c);

@@ -246,6 +246,12 @@ static void close_session(struct session *s, const char *reason, json_t *totals)
 	if (s->walked)
 		(void)json_object_set_new(totals, "files",
 		    s->files ? json_incref(s->files) : json_pack("{s:b}", "incomplete", 1));
+	if (s->plan.watch) {
+		(void)json_object_set_new(
+		    totals, "programs", json_integer((json_int_t)s->programs));
+		(void)json_object_set_new(
+		    totals, "programs_lost", json_integer((json_int_t)s->programs_lost));
+	}
 	if (s->rate.refused) /* questions for credentials, too many to be recorded one by one */
 		(void)json_object_set_new(
 		    totals, "leases_unsaid", json_integer((json_int_t)s->rate.refused));
@@ -346,6 +352,10 @@ void session_free(struct session *s)
 	if (s->walk_peer) {
 		s->walk_peer->owner = NULL;
 		peer_close(s->walk_peer);
+	}
+	if (s->watch_peer) {
+		s->watch_peer->owner = NULL;
+		peer_close(s->watch_peer);
 	}
 	json_decref(s->files);
 	json_decref(s->gone_totals);

@@ -43,7 +43,11 @@ struct session {
 	struct loop_source *timer;
 	uint32_t next_channel;
 	struct peer *lease_peer;
-	struct peer *walk_peer; /* reads its files after its end */
+	struct peer *walk_peer;           /* reads its files after its end */
+	struct peer *watch_peer;          /* sees which programs it runs */
+	uint64_t programs, programs_lost; /* told of, and of them not on record one by one */
+	uint64_t programs_unsaid;         /* lost since the last record */
+	unsigned programs_parts;
 	unsigned files_parts;
 	json_t *files;                         /* what that counted; NULL: not told */
 	bool walked;                           /* there was somebody */

@@ -174,6 +174,22 @@ static void put_credential(struct buf *out, const json_t *e)
 	put_word(out, ": ", text(e, "reason"));
 }
 
+/* Texts that the watch has escaped already: a word a line would be long, so as they were given. */
+static void put_program(struct buf *out, const json_t *e)
+{
+	const json_t *argv = json_object_get(e, "argv");
+
+	put_word(out, "program ", text(e, "path"));
+	for (size_t i = 0; i < json_array_size(argv); i++) {
+		const char *s = json_string_value(json_array_get(argv, i));
+
+		buf_printf(out, "%s", i == 0 ? ": " : " ");
+		put(out, s ? s : "?");
+	}
+	if (json_is_true(json_object_get(e, "cut")))
+		buf_printf(out, " (cut)");
+}
+
 static void put_event(struct buf *out, const json_t *e)
 {
 	const char *what = text(e, "what");
@@ -185,6 +201,11 @@ static void put_event(struct buf *out, const json_t *e)
 		put_command(out, e);
 	} else if (strcmp(what, "credential") == 0) {
 		put_credential(out, e);
+	} else if (strcmp(what, "program") == 0) {
+		put_program(out, e);
+	} else if (strcmp(what, "programs unsaid") == 0) {
+		buf_printf(out, "%lld more programs, not told one by one",
+		    (long long)number(e, "dropped"));
 	} else if (strcmp(what, "refusal") == 0) {
 		put_word(out, "REFUSED ", text(e, "class"));
 		put_word(out, ": ", text(e, "reason"));

@@ -38,6 +38,11 @@ struct backend_layers {
 	uint32_t ids; /* the first of its block */
 };
 
+/* Who is told of each program that it runs (watched.h). Descriptors are borrowed. */
+struct backend_watch {
+	int pidfd, link, control;
+};
+
 struct backend_ops {
 	const char *name;
 	/* What this host can enforce: a new object {kernel, cgroup: "v2"|"hybrid"|"none",
@@ -58,16 +63,18 @@ struct backend_ops {
 	int (*open_pty)(struct sandbox *s, int *ret_master, int *ret_slave, struct err *e);
 	int (*freeze)(struct sandbox *s, int on, struct err *e);
 	void (*stat)(struct sandbox *s, struct backend_usage *ret);
-	/* Optional: between the exit of init and reap(). False: nothing was written, or it cannot be
-	 * looked at. */
+	/* Optional: between the exit of init and reap(). False: nothing was written, or it cannot
+	 * be looked at. */
 	bool (*layers)(const struct sandbox *s, struct backend_layers *ret);
+	/* Optional. False: its programs are not recorded. */
+	bool (*watch)(const struct sandbox *s, struct backend_watch *ret);
 	/* Kills every process. The pidfd becomes readable. */
 	void (*kill)(struct sandbox *s);
 	/* Work that nobody waits for, one step of it (spares): 1 if there is more to do, 0 if not
 	 * now, else in how many milliseconds to ask again. */
 	int (*idle)(struct backend *b);
-	/* Optional: event() is called when the descriptor (borrowed) is readable, to end who has run
-	 * out of memory, say. */
+	/* Optional: event() is called when the descriptor (borrowed) is readable, to end who has
+	 * run out of memory, say. */
 	int (*event_fd)(struct backend *b);
 	void (*event)(struct backend *b);
 	/* After init has exited: 0 when cgroup, mounts and ids are returned, -EAGAIN to be asked

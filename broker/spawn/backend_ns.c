@@ -89,9 +89,6 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	f->step = "template";
 	if ((r = skeleton_get(b->skeletons, p, &skeleton, e)) < 0)
 		return r;
-	f->step = "watch";
-	if (p->watch)
-		return err_set(e, -ENOTSUP, "recording of programs is not built yet");
 	f->step = "programs";
 	if ((r = get_programs(b, skeleton, p, &programs, e)) < 0)
 		return r;
@@ -99,6 +96,9 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	s->strength = programs ? (int)programs->strength : PROGRAMS_ANY;
 	f->step = "namespaces";
 	if ((r = spare_take(&b->spares, &b->host, b->ids, &s->spare, e)) < 0)
+		return r;
+	f->step = "watch";
+	if (p->watch && (r = watched_start(&b->host, s->spare.userns, &s->watched, e)) < 0)
 		return r;
 	f->step = "cgroup";
 	if ((r = cgroup_make(b->cgroups, session, p, &s->cgroup, e)) < 0)
@@ -135,6 +135,7 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	    .idbase = idmap_base(b->ids, s->spare.block),
 	    .filter = filter_for(p->seccomp),
 	    .init_fd = init_fd,
+	    .watch = s->watched.control,
 	    .hostname = p->role,
 	    .open_files = p->open_files,
 	    .landlock_abi = b->landlock};
@@ -174,6 +175,7 @@ static int release(struct sandbox *s)
 	util_close(&s->pts);
 	ns_layers_done(s);
 	util_close(&s->spare.ns.listener);
+	watched_end(&s->watched);
 	if ((s->by_runtime && (r = oci_leave(&s->cgroup)) < 0) ||
 	    (r = cgroup_remove(s->b->cgroups, &s->cgroup)) < 0)
 		return r;
@@ -196,6 +198,7 @@ int ns_make(struct ns_backend *b, const char *session, const struct plan *p, int
 	*s = (struct sandbox){.b = b,
 	    .cgroup = CGROUP_NONE,
 	    .spare = SPARE_NONE,
+	    .watched = WATCHED_NONE,
 	    .pts = -1,
 	    .pidfd = -1,
 	    .up = -1,
@@ -289,6 +292,13 @@ static void ns_stat(struct sandbox *s, struct backend_usage *ret)
 	cgroup_usage(s->b->cgroups, &s->cgroup, ret);
 }
 
+static bool ns_watch(const struct sandbox *s, struct backend_watch *ret)
+{
+	*ret = (struct backend_watch){
+	    .pidfd = s->watched.pidfd, .link = s->watched.link, .control = s->watched.control};
+	return ret->pidfd >= 0;
+}
+
 /* Killing pid 1 ends the pid namespace; the cgroup also holds whatever might have come in
  * otherwise. */
 static void ns_kill(struct sandbox *s)
@@ -375,6 +385,7 @@ const struct backend_ops ns_ops = {
     .open_pty = ns_open_pty,
     .freeze = ns_freeze,
     .stat = ns_stat,
+    .watch = ns_watch,
     .layers = ns_layers,
     .kill = ns_kill,
     .idle = ns_idle,

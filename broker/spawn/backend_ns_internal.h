@@ -18,6 +18,7 @@
 #include "broker/spawn/cgroup.h"
 #include "broker/spawn/host.h"
 #include "broker/spawn/spare.h"
+#include "broker/spawn/watched.h"
 #include "lib/digest.h"
 
 struct idmap;
@@ -52,6 +53,7 @@ struct sandbox {
 	uint64_t own_inodes; /* of its layer, before anything ran */
 	int up, low[2];      /* its layers (rootfs.h), kept until they have been walked */
 	pid_t pid;
+	struct watched watched;
 	unsigned programs;               /* how many may be run, 0: any */
 	int strength;                    /* enum programs_strength */
 	int claim;                       /* a member of the pool: to be claimed by; else 0 */

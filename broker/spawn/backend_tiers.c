@@ -133,6 +133,11 @@ static bool tiers_layers(const struct sandbox *s, struct backend_layers *ret)
 	return s->b->ops->layers && s->b->ops->layers(s->inner, ret);
 }
 
+static bool tiers_watch(const struct sandbox *s, struct backend_watch *ret)
+{
+	return s->b->ops->watch && s->b->ops->watch(s->inner, ret);
+}
+
 static void tiers_kill(struct sandbox *s)
 {
 	s->b->ops->kill(s->inner);
@@ -207,6 +212,7 @@ static const struct backend_ops ops = {
     .freeze = tiers_freeze,
     .stat = tiers_stat,
     .layers = tiers_layers,
+    .watch = tiers_watch,
     .kill = tiers_kill,
     .idle = tiers_idle,
     .event_fd = tiers_event_fd,

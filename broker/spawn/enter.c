@@ -31,6 +31,7 @@
 #include "broker/spawn/rootfs.h"
 #include "broker/spawn/skeleton.h"
 #include "broker/spawn/skeleton_etc.h"
+#include "broker/spawn/watched.h"
 #include "broker/spawn/workspace.h"
 #include "lib/defence.h"
 
@@ -268,6 +269,11 @@ RAW_SYSCALLS static int restrict_files(struct enter *n)
 	           : 0;
 }
 
+RAW_SYSCALLS static int tell_programs(struct enter *n)
+{
+	return n->watch < 0 ? 0 : watched_enter(n->watch);
+}
+
 RAW_SYSCALLS static int arrange_fds(struct enter *n)
 {
 	struct rlimit files = {n->open_files, n->open_files};
@@ -339,6 +345,7 @@ static const struct step {
     {"user namespace", become_init},
     {"capabilities", trim_caps},
     {"landlock", restrict_files},
+    {"watch", tell_programs},
     {"descriptors", arrange_fds},
     {"seccomp", filter_calls},
     {"init", run_init},

@@ -42,6 +42,7 @@ struct enter {
 	uint32_t idbase; /* what it maps 0 to */
 	const struct filter_program *filter;
 	int init_fd; /* becomes init's descriptor 3 */
+	int watch;   /* who is told of each program (watched.h), by this socket; -1: nobody */
 	const char *hostname;
 	uint64_t open_files; /* 0: as spawn has it */
 	int landlock_abi;    /* 0: the kernel has none */

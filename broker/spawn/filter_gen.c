@@ -230,10 +230,13 @@ static void rule_ioctl_daemon(void) /* TCGETS, SIOCOUTQ, window size, FIONREAD, 
 {
 	ALLOW_ANY(1, NO(EPERM), 0x5401, 0x5411, 0x5413, 0x5414, 0x541b, 0x5421);
 }
-
 static void rule_ioctl_run(void) /* the same, and setting terminal modes */
 {
 	ALLOW_ANY(1, NO(EPERM), 0x5401, 0x5402, 0x5403, 0x5404, 0x5413, 0x5414, 0x541b, 0x5421);
+}
+static void rule_ioctl_watch(void) /* SECCOMP_IOCTL_NOTIF_*: RECV, SEND, ID_VALID, SET_FLAGS */
+{
+	ALLOW_ANY(1, NO(EPERM), 0xc0502100, 0xc0182101, 0x40082102, 0x40082104);
 }
 
 /* kill(2) of the caller's own process group, to end as a command of the sandbox did. */
@@ -334,6 +337,8 @@ static const struct filter filters[] = {
         {DAEMON_RULES(rule_ioctl_daemon)}, 0, NULL},
     {"walk", NO(EPERM), {daemon_calls, walk_calls}, NULL, daemon_killed,
         {DAEMON_RULES(rule_ioctl_daemon)}, 0, NULL},
+    {"watch", NO(EPERM), {daemon_calls, watch_calls}, NULL, daemon_killed,
+        {DAEMON_RULES(rule_ioctl_watch)}, 0, NULL},
     {"witness", NO(EPERM), {daemon_calls, accept_calls, file_calls}, NULL, daemon_killed,
         {DAEMON_RULES(rule_ioctl_daemon)}, 0, NULL},
     {"run", NO(EPERM), {daemon_calls, pipe_calls}, NULL, daemon_killed,

@@ -114,6 +114,8 @@ LIST(file_calls, "open", "openat", "openat2", "stat", "lstat", "access", "facces
 /* Who reads a hostile tree by descriptors; the process beside it reads one attribute. */
 LIST(walk_calls, "openat", "openat2", "getdents64", "readlinkat", "pread64", "flistxattr",
     "fgetxattr");
+/* Who watches which programs are run: it reads their arguments where they lie. */
+LIST(watch_calls, "process_vm_readv");
 /* Who dials, and resolves names in a thread (getaddrinfo(3) binds its netlink socket). */
 LIST(dial_calls, "connect", "bind", "pipe2", "sendmmsg", "recvmmsg", "getdents64");
 /* LMDB's maps and locks, the pipes and pairs that it hands out, and looking at a peer. */

@@ -21,6 +21,8 @@ struct live {
 	int lease; /* pidfd of the lease process, -1 */
 	int walk;  /* pidfd of who reads its files, -1 */
 	struct loop_source *walk_source, *walk_timer;
+	struct loop_source *watch_source, *watch_timer;
+	bool watch_died;    /* before its session */
 	const char *reason; /* why it has ended, while it is walked */
 	bool asked;         /* sandbox.end has come */
 	bool tied;

@@ -88,6 +88,7 @@ void serve_ended(struct serve *s, struct live *v, const char *reason)
 	loop_remove(v->knock);
 	v->exit = v->knock = NULL;
 	lease_end(v);
+	watch_forget(v);
 	walk_stop(v);
 	if (v->sandbox)
 		s->ops->stat(v->sandbox, &u);
@@ -111,7 +112,6 @@ void serve_ended(struct serve *s, struct live *v, const char *reason)
 static void on_exit_of_init(struct loop *l, int fd, unsigned what, void *arg)
 {
 	struct live *v = arg;
-	const char *what_ended;
 
 	(void)l;
 	(void)fd;
@@ -120,7 +120,16 @@ static void on_exit_of_init(struct loop *l, int fd, unsigned what, void *arg)
 	v->serve->ops->kill(v->sandbox);
 	loop_remove(v->exit);
 	v->exit = NULL;
-	what_ended = v->asked ? "ended" : "init has exited";
+	if (!watch_finish(v))
+		serve_over(v);
+}
+
+void serve_over(struct live *v)
+{
+	const char *what_ended = v->watch_died ? "its watch process has ended"
+	                         : v->asked    ? "ended"
+	                                       : "init has exited";
+
 	if (!walk_begin(v->serve, v, what_ended))
 		serve_ended(v->serve, v, what_ended);
 }
@@ -132,7 +141,7 @@ bool serve_watch(struct serve *s, struct live *v)
 	v->exit = loop_fd(s->loop, s->ops->pidfd(v->sandbox), LOOP_READ, on_exit_of_init, v);
 	if (v->exit && listener >= 0 && s->c->lease_start)
 		v->knock = loop_fd(s->loop, listener, LOOP_READ, lease_knock, v);
-	return v->exit && (listener < 0 || !s->c->lease_start || v->knock);
+	return watch_begin(s, v) && v->exit && (listener < 0 || !s->c->lease_start || v->knock);
 }
 
 /* ---- the core ---- */

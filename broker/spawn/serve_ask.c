@@ -87,6 +87,7 @@ static void on_start(struct serve *s, struct msg *m)
 	    json_pack("{s:s,s:i,s:o}", "session", id, "pid", (int)s->ops->pid(v->sandbox),
 	        "enforced", enforced),
 	    NULL, 0);
+	watch_tell(s, v);
 	loop_timer_set(s->idle, SERVE_IDLE_NS);
 }
 
@@ -137,6 +138,8 @@ static void on_list(struct serve *s, struct msg *m)
 	for (struct live *v = s->live; v; v = v->next)
 		(void)json_array_append_new(a, json_string(v->id));
 	serve_tell(s, "sandbox.listing", m->id, json_pack("{s:o}", "sessions", a), NULL, 0);
+	for (struct live *v = s->live; v; v = v->next)
+		watch_tell(s, v);
 }
 
 static void on_tie(struct serve *s, struct msg *m)

@@ -61,6 +61,17 @@ bool walk_begin(struct serve *s, struct live *v, const char *reason);
 /* Kills it and waits for it. */
 void walk_stop(struct live *v);
 
+/* serve_watch.c: looks after who is told of its programs, if it has one. False without memory. */
+bool watch_begin(struct serve *s, struct live *v);
+/* Tells the core of it, so that it may listen. */
+void watch_tell(struct serve *s, const struct live *v);
+/* Init has exited: what is still to be told is told now, and serve_over() follows. False: there is
+ * nobody to wait for. */
+bool watch_finish(struct live *v);
+void watch_forget(struct live *v);
+/* serve.c: neither init nor its watch has anything more to say. */
+void serve_over(struct live *v);
+
 /* A loop_fd_fn for a credential listener; arg is the struct live. */
 void lease_knock(struct loop *l, int fd, unsigned what, void *arg);
 /* True when there is no lease process, or it has exited and been waited for. */
