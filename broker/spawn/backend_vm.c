@@ -86,6 +86,7 @@ static void probe_kvm(struct vm_backend *b)
 	if (kernel < 0 || initramfs < 0 || faccessat(h->root_fd, "dev/kvm", F_OK, 0) < 0)
 		return;
 	launch_init(&l, h->libexec_fd, "postern-vm");
+	l.oom = LAUNCH_OOM_SANDBOX;
 	launch_arg(&l, "probe");
 	launch_arg(&l, "uid=%u", idmap_base(b->ns->ids, 0) + 16384);
 	launch_arg(&l, "memory=%d", 256);
@@ -185,6 +186,7 @@ static int launch_vm(struct vm_backend *b, const struct plan *p, int init_fd, st
 	unsigned tasks = 0;
 
 	launch_init(&l, h->libexec_fd, "postern-vm");
+	l.oom = LAUNCH_OOM_SANDBOX;
 	launch_arg(&l, "session");
 	launch_arg(&l, "uid=%u", idmap_base(b->ns->ids, s->spare.block));
 	launch_arg(&l, "memory=%llu", (unsigned long long)(guest_memory(p) / MIB));

@@ -188,6 +188,7 @@ static int lease_start(void *arg, int link, int listener, struct err *e)
 	int pid, pidfd;
 
 	launch_init(&t.l, h->libexec_fd, "postern-lease");
+	t.l.oom = LAUNCH_OOM_SESSION;
 	launch_arg(&t.l, "uid=%u", id);
 	launch_arg(&t.l, "gid=%u", id);
 	launch_fd(&t.l, NULL, link);
@@ -209,6 +210,7 @@ static int walk_start(void *arg, int link, const struct backend_layers *w, struc
 	int pid, pidfd;
 
 	launch_init(&t.l, h->libexec_fd, "postern-walk");
+	t.l.oom = LAUNCH_OOM_SESSION;
 	launch_arg(&t.l, "uid=%u", id);
 	launch_arg(&t.l, "gid=%u", id);
 	launch_arg(&t.l, "ids=%u", w->ids);

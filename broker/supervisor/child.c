@@ -249,6 +249,8 @@ static int start(struct child *c, struct err *e)
 	if ((r = fd_seqpacket_pair(pair)) < 0)
 		return err_set(e, r, "cannot make a socket pair: %s", strerror(-r));
 	launch_init(&l, s->dirs.libexec, child_program(c->role));
+	if (child_optional(c->role))
+		l.oom = LAUNCH_OOM_WORKER;
 	arguments(c, &l, pair[1]);
 	pid = launch_run(&l, e);
 	util_close(&pair[1]);

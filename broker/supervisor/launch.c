@@ -60,14 +60,27 @@ static _Noreturn void child_failed(const char *name)
 	_exit(127);
 }
 
+/* Where it cannot be set the program runs all the same: it is a matter of order only. */
+static void set_score(const char *score)
+{
+	int fd = *score ? open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC) : -1;
+
+	if (fd >= 0) {
+		(void)!write(fd, score, strlen(score));
+		(void)close(fd);
+	}
+}
+
 /* Between fork and exec: async-signal-safe calls on prepared data only (signal-safety(7)). */
-static _Noreturn void child(const struct launch *l, char **argv, char **envp, int null, int exe)
+static _Noreturn void child(
+    const struct launch *l, char **argv, char **envp, const char *score, int null, int exe)
 {
 	struct sigaction dfl = {.sa_handler = SIG_DFL};
 	sigset_t none;
 	int aside[LAUNCH_FDS_MAX];
 
 	(void)setsid();
+	set_score(score);
 	for (int s = 1; s < NSIG; s++)
 		(void)sigaction(s, &dfl, NULL);
 	(void)sigemptyset(&none);
@@ -96,11 +109,13 @@ pid_t launch_run(const struct launch *l, struct err *e)
 	char env[ARRAY_LEN(env_kept)][256];
 	cleanup_close int null = -1;
 	cleanup_close int exe = -1;
-	char name[LAUNCH_ARG_LEN];
+	char name[LAUNCH_ARG_LEN], score[16] = "";
 	size_t nenv = 0;
 	pid_t pid;
 
 	(void)snprintf(name, sizeof name, "%s", l->name);
+	if (l->oom)
+		(void)snprintf(score, sizeof score, "%d", l->oom);
 	argv[0] = name;
 	for (size_t i = 0; i < l->nargs; i++)
 		argv[i + 1] = (char *)(uintptr_t)l->args[i];
@@ -120,6 +135,6 @@ pid_t launch_run(const struct launch *l, struct err *e)
 	if ((pid = fork()) < 0)
 		return err_set(e, -errno, "cannot fork for %s: %m", l->name);
 	if (pid == 0)
-		child(l, argv, envp, null, exe);
+		child(l, argv, envp, score, null, exe);
 	return pid;
 }

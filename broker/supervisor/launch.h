@@ -15,6 +15,12 @@ struct err;
 #define LAUNCH_ARG_LEN  64
 #define LAUNCH_FDS_MAX  10
 
+/* Whom the OOM killer takes (proc(5), oom_score_adj): sandboxes first, then who serves one session,
+ * then who serves one connection; those that all need keep their parent's score. */
+#define LAUNCH_OOM_WORKER  100
+#define LAUNCH_OOM_SESSION 300
+#define LAUNCH_OOM_SANDBOX 900
+
 struct launch {
 	int dirfd;        /* of the programs; borrowed */
 	const char *name; /* "postern-core" */
@@ -22,6 +28,7 @@ struct launch {
 	size_t nargs;
 	int fds[LAUNCH_FDS_MAX]; /* borrowed */
 	size_t nfds;
+	int oom; /* 0: as its parent's */
 };
 
 void launch_init(struct launch *l, int dirfd, const char *name);

@@ -91,6 +91,7 @@ static int start(struct workers *w, struct err *e)
 	theirs = pair[1];
 	id = (unsigned)(s->set.ids_base + ID_WORKER_FIRST + slot);
 	launch_init(&l, s->dirs.libexec, "postern-gateway");
+	l.oom = LAUNCH_OOM_WORKER;
 	launch_arg(&l, "worker");
 	launch_arg(&l, "uid=%u", id);
 	launch_arg(&l, "gid=%u", id);

@@ -25,6 +25,7 @@ HEAD = """\
 #   own         namespaces that differ from the host's
 #   fds         open descriptors by kind; counts that vary with load are written "n"
 #   core        the greatest size of a core file
+#   oom         oom_score_adj: whom the OOM killer takes first; "least" is the supervisor's own, at most 0
 #   dumpable    as the owner of /proc/PID/fd shows it; "-" for root's processes, where it cannot be seen
 """
 CAPS = ("chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service "
@@ -125,6 +126,8 @@ def describe(p, role, pid):
     fds = [f"{'n' if any(v in k for v in vary) else c} {k}" for k, c in sorted(count.items())]
     with open(f"/proc/{pid}/limits") as f:
         core = next(l.split()[4] for l in f if l.startswith("Max core"))
+    with open(f"/proc/{pid}/oom_score_adj") as f, open(f"/proc/{p.daemon('supervisor')}/oom_score_adj") as g:
+        oom, least = int(f.read()), int(g.read())
     # what may not be dumped is root's in /proc (proc(5)); of root's own processes this cannot be seen
     euid = int(st["Uid"].split()[1])
     dumpable = "-" if euid == 0 else "yes" if os.stat(f"/proc/{pid}/fd").st_uid == euid else "no"
@@ -132,7 +135,7 @@ def describe(p, role, pid):
              f"caps {caps(st['CapEff'])}", f"permitted {caps(st['CapPrm'])}", f"bound {caps(st['CapBnd'])}",
              f"inherited {caps(st['CapInh'])}", f"ambient {caps(st['CapAmb'])}",
              f"nnp {st['NoNewPrivs']}", f"seccomp {st['Seccomp']}", f"threads {st['Threads']}",
-             f"own {' '.join(own) or 'none'}", f"core {core}", f"dumpable {dumpable}"]
+             f"own {' '.join(own) or 'none'}", f"core {core}", f"oom {'least' if oom == least <= 0 else oom}", f"dumpable {dumpable}"]
     return lines + [f"fd {x}" for x in fds]
 
 

@@ -249,6 +249,29 @@ static void a_launched_program_gets_what_it_was_given_and_nothing_else(void **st
 	assert_string_equal(text, "0\n1\n2\n3\n4\n5\ndir=4\n"); /* 5: of ls itself */
 }
 
+static void a_launched_program_has_the_oom_score_that_it_was_given(void **state)
+{
+	cleanup_close int bin = open("/usr/bin", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char text[16] = "";
+	struct launch l;
+	int out[2], status;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	launch_init(&l, bin, "sh");
+	l.oom = LAUNCH_OOM_SANDBOX;
+	launch_arg(&l, "-c");
+	launch_arg(&l, "cat /proc/self/oom_score_adj >&3");
+	launch_fd(&l, NULL, out[1]);
+	assert_true((pid = launch_run(&l, NULL)) > 0);
+	(void)close(out[1]);
+	assert_int_equal(read(out[0], text, sizeof text - 1), 4);
+	assert_string_equal(text, "900\n");
+	(void)close(out[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+}
+
 static void a_program_that_is_not_there_is_an_error(void **state)
 {
 	cleanup_close int bin = open("/usr/bin", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -277,6 +300,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(
 	        a_range_with_a_process_is_refused_unless_it_has_ended, make_root, drop_root),
 	    cmocka_unit_test(a_launched_program_gets_what_it_was_given_and_nothing_else),
+	    cmocka_unit_test(a_launched_program_has_the_oom_score_that_it_was_given),
 	    cmocka_unit_test(a_program_that_is_not_there_is_an_error),
 	};
 
