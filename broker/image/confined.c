@@ -35,7 +35,7 @@
 
 /* ---- the child ---- */
 
-static int confine(int fd, int dir, int out, pid_t parent, bool own, uint64_t bytes)
+int confined_enter(int fd, int dir, int out, pid_t parent, bool own, uint64_t bytes)
 {
 	const struct confine_limits limits = {.open_files = 64,
 	    .memory = MEMORY_MAX,
@@ -95,7 +95,7 @@ static __attribute__((noreturn)) void child(
 	(void)setlocale(LC_CTYPE, "C.UTF-8"); /* names are what they are in the tar */
 	u.progress = on_progress;
 	u.arg = &out;
-	if ((r = confine(fd, dir, out, parent, u.own, u.limits.bytes)) < 0)
+	if ((r = confined_enter(fd, dir, out, parent, u.own, u.limits.bytes)) < 0)
 		(void)err_set(&e, r, "cannot confine the unpacker: %s", strerror(-r));
 	else
 		r = image_unpack(fd, dir, &u, &counts, &e);

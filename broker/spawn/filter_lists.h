@@ -121,10 +121,10 @@ LIST(dial_calls, "connect", "bind", "pipe2", "sendmmsg", "recvmmsg", "getdents64
 /* LMDB's maps and locks, the pipes and pairs that it hands out, and looking at a peer. */
 LIST(core_calls, "msync", "mincore", "pipe2", "socketpair", "memfd_create", "sync_file_range",
     "prlimit64", "getrlimit", "pidfd_open", "sendmmsg");
-
 /* Who unpacks an image below a directory: modes and owners by descriptors alone. */
 LIST(unpack_calls, "openat2", "getdents64", "pwrite64", "ftruncate", "mkdirat", "unlinkat",
     "renameat2", "linkat", "symlinkat", "fchmod", "fchown", "openat");
+
 /* No daemon ever needs these: whoever calls one is not our code any more. */
 LIST(daemon_killed, "execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev",
     "pidfd_getfd", "mount", "umount2", "pivot_root", "chroot", "unshare", "setns", "bpf", "keyctl",
