@@ -135,6 +135,7 @@ static int check_plan(
 	    {p->nmounts > 0, "mounts"}, {p->nrules > 0, "landlock"},
 	    {p->workspace_mode != PLAN_WORKSPACE_NONE, "workspace"},
 	    {p->seccomp != PLAN_SECCOMP_DEFAULT, "seccomp"}, {p->root_user, "root user"}};
+	bool unknown = probing(b); /* its end is waited for here */
 
 	for (size_t i = 0; i < ARRAY_LEN(lacks); i++)
 		if (lacks[i].asked) {
@@ -146,7 +147,7 @@ static int check_plan(
 		return err_set(e, -ENOTSUP, "a virtual machine needs %llu MiB of memory",
 		    (unsigned long long)(MEMORY_MIN / MIB));
 	f->step = "kvm";
-	if (!p->emulate && probing(b))
+	if (!p->emulate && unknown)
 		return err_set(e, -EAGAIN, "it is not known yet whether KVM works here");
 	if (!p->emulate && !b->kvm)
 		return err_set(
