@@ -21,10 +21,13 @@
 #include "lib/clock.h"
 #include "lib/str.h"
 #include "lib/util.h"
+#include "tests/support/oci_peer.h"
 #include "tests/support/sandbox_rig.h"
 
 #define ROUNDS_MAX 2000
 #define COMMAND    "/usr/bin/true"
+/* two changes of context and the reading of arguments for each program */
+#define WATCHED_GOAL 1.5
 
 static struct rig rig;
 static struct plan plan, warm_plan;
@@ -71,6 +74,20 @@ static int64_t run_bwrap(void)
 	if (lseek(filter_fd, 0, SEEK_SET) < 0)
 		fatal("lseek");
 	return run_plain(argv, filter_fd);
+}
+
+static int64_t run_peer(char what)
+{
+	switch (what) {
+	case 'b':
+		return run_bwrap();
+	case 'c':
+		return run_plain(oci_peer_crun(), -1);
+	case 'r':
+		return run_plain(oci_peer_runc(), -1);
+	default:
+		return run_vfork();
+	}
 }
 
 /* Queues the command; the descriptor is where its status will come. */
@@ -157,11 +174,12 @@ static void row(const char *name, double ours, double peer, double goal, const c
 int main(int argc, char **argv)
 {
 	static int64_t cold[ROUNDS_MAX], warm[ROUNDS_MAX], bwrap[ROUNDS_MAX], plain[ROUNDS_MAX],
-	    live[ROUNDS_MAX];
+	    live[ROUNDS_MAX], seen[ROUNDS_MAX];
 	struct backend_failure f = {0};
 	struct err e = ERR_INIT;
 	uint64_t rounds = 60;
-	struct box x;
+	struct plan seen_plan;
+	struct box x, y;
 
 	if (argc > 1 && str_to_u64(argv[1], 3, ROUNDS_MAX, &rounds) < 0)
 		fatal("usage: bench_sandbox [rounds]");
@@ -180,11 +198,14 @@ int main(int argc, char **argv)
 		int64_t took;
 
 		(void)close(ask[1]);
+		if (oci_peer_new(COMMAND) < 0)
+			fatal("the bundle for the peers");
 		while (read(ask[0], &what, 1) == 1) {
-			took = what == 'b' ? run_bwrap() : run_vfork();
+			took = run_peer(what);
 			if (write(answer[1], &took, sizeof took) != sizeof took)
 				break;
 		}
+		oci_peer_free();
 		_exit(0);
 	}
 	(void)close(ask[0]);
@@ -212,29 +233,48 @@ int main(int argc, char **argv)
 		fatal(err_text(&e));
 	}
 	(void)run_live(&x);
+	seen_plan = plan;
+	seen_plan.watch = true;
+	if (box_start(&rig, &y, &seen_plan, &f, &e) < 0)
+		fatal(err_text(&e));
+	(void)run_live(&y);
 
 	for (uint64_t i = 0; i < rounds; i++) {
 		cold[i] = run_start(&plan, "cold");
 		warm[i] = run_start(&warm_plan, "warm");
-		if (write(ask[1], "b", 1) != 1 || read(answer[0], &bwrap[i], 8) != 8)
-			fatal("the peers' process is gone");
-		if (write(ask[1], "p", 1) != 1 || read(answer[0], &plain[i], 8) != 8)
-			fatal("the peers' process is gone");
+		const struct {
+			const char *what;
+			int64_t *took;
+		} others[] = {{"b", &bwrap[i]}, {"p", &plain[i]}, {"c", &crun[i]}, {"r", &runc[i]}};
+
+		for (size_t k = 0; k < ARRAY_LEN(others); k++)
+			if (write(ask[1], others[k].what, 1) != 1 ||
+			    read(answer[0], others[k].took, 8) != 8)
+				fatal("the peers' process is gone");
 		live[i] = run_live(&x);
+		seen[i] = run_live(&y);
 	}
 	(void)close(ask[1]);
 	(void)waitpid(peers, NULL, 0);
 	(void)box_end(&x, NULL);
+	(void)box_end(&y, NULL);
 	rig_free(&rig);
 
 	int n = (int)rounds;
 	double c = median_us(cold, n), b = median_us(bwrap, n), p = median_us(plain, n),
-	       l = median_us(live, n), w = median_us(warm, n);
+	       l = median_us(live, n), w = median_us(warm, n), s = median_us(seen, n);
 	row("sandbox alone / bwrap --unshare-all --seccomp", c, b, 0.5,
 	    "bwrap --unshare-all --ro-bind /usr /usr --proc /proc --dev /dev --tmpfs /tmp "
 	    "--seccomp 9 " COMMAND);
+	row("sandbox alone / crun run", c, median_us(crun, n), 0.1,
+	    "crun --root DIR/run --cgroup-manager=disabled run --bundle DIR peer: /usr bound, "
+	    "pid, network, ipc, uts, mount; /dev/null over cgroup.controllers; " COMMAND);
+	row("sandbox alone / runc run", c, median_us(runc, n), 0.06,
+	    "runc --root DIR/run run --bundle DIR peer: the same bundle; " COMMAND);
 	row("sandbox alone / vfork+exec", c, p, 2.0, "vfork, execve " COMMAND);
 	row("claimed from the pool / vfork+exec", w, p, 1.2, "vfork, execve " COMMAND);
 	row("exec in a live sandbox / vfork+exec", l, p, 1.05, "vfork, execve " COMMAND);
+	row("exec in a watched live sandbox / in an unwatched one", s, l, WATCHED_GOAL,
+	    "the same command in a live sandbox without a watch");
 	return 0;
 }
