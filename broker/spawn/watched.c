@@ -118,6 +118,7 @@ int watched_start(struct host *h, int userns, struct watched *ret, struct err *e
 		return r;
 	}
 	launch_init(&t.l, h->libexec_fd, "postern-watch");
+	t.l.oom = LAUNCH_OOM_SESSION;
 	launch_fd(&t.l, NULL, link[1]);
 	launch_fd(&t.l, NULL, control[1]);
 	launch_fd(&t.l, NULL, userns);
