@@ -21,7 +21,7 @@ struct config;
 struct err;
 
 #define CAPACITY_MOUNTS      48                    /* of one sandbox */
-#define CAPACITY_OWN_PIDS    3                     /* worker, lease, init */
+#define CAPACITY_OWN_PIDS    4                     /* worker, lease, watch, init */
 #define CAPACITY_RESERVE_MAX (UINT64_C(512) << 20) /* of memory, by default */
 
 /* What this host has, of /proc (a descriptor): memory, pid_max and threads-max, file-max,
