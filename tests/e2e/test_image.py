@@ -124,6 +124,21 @@ def a_session_runs_in_it(p):
 
 
 @rule
+def an_image_that_is_gone_refuses_its_sessions(p):
+    t, _ = tree(p, "layout")
+    os.rename(t, t + ".away")
+    os.symlink("/", t)
+    p.start()
+    key = p.cert("gone", principals="small,layout")
+    r = p.ssh("echo in", key=key, user="layout")
+    assert r.code != 0 and "in" not in r.text.split(), r
+    assert p.ssh("echo in", key=key, user="small").text.strip() == "in"
+    p.stop()
+    os.unlink(t)
+    os.rename(t + ".away", t)
+
+
+@rule
 def names_that_lead_out_are_refused(p):
     refused(p, "leads out", img.entry("/etc/x", b"x"))
     refused(p, "leads out", img.entry("a/../../x", b"x"))
