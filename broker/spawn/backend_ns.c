@@ -19,6 +19,7 @@
 #include "broker/spawn/oci_enter.h"
 #include "broker/spawn/programs.h"
 #include "broker/spawn/rootfs.h"
+#include "broker/spawn/rules.h"
 #include "broker/spawn/skeleton.h"
 #include "broker/spawn/skeleton_etc.h"
 #include "broker/spawn/workspace.h"
@@ -83,9 +84,6 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	uint32_t base;
 	int r;
 
-	f->step = "landlock";
-	if (p->nrules > 0)
-		return err_set(e, -ENOTSUP, "this tier has no Landlock rules of a template's own");
 	f->step = "template";
 	if ((r = skeleton_get(b->skeletons, p, &skeleton, e)) < 0)
 		return r;
@@ -94,6 +92,10 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 		return r;
 	s->programs = p->nprograms;
 	s->strength = programs ? (int)programs->strength : PROGRAMS_ANY;
+	f->step = "landlock";
+	cleanup_free struct rules *rules = NULL;
+	if ((r = rules_make(&b->host, skeleton, p, programs, &rules, e)) < 0)
+		return r;
 	f->step = "namespaces";
 	if ((r = spare_take(&b->spares, &b->host, b->ids, &s->spare, e)) < 0)
 		return r;
@@ -126,6 +128,7 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	    .host = &b->host,
 	    .skeleton = skeleton,
 	    .programs = programs,
+	    .rules = rules,
 	    .rootfs = &root,
 	    .workspace = &work,
 	    .binds = &binds,

@@ -106,6 +106,7 @@ static void tell_mounts(struct telling *t)
 	for (unsigned i = 0; i < t->p->nmounts; i++)
 		(void)json_array_append_new(a, json_string(t->p->mounts[i].target));
 	add(t, "mounts", a);
+	add(t, "landlock_rules", json_integer(t->p->nrules));
 }
 
 /* Whoever enforces one more thing tells of it here, in a function of its own. At most 32 keys

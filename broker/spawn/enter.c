@@ -265,7 +265,7 @@ RAW_SYSCALLS static int restrict_files(struct enter *n)
 		return -ENOTSUP; /* every kernel that we run on has it, unless it was switched off
 		                  */
 	return DEFENCE("landlock")
-	           ? landlock_agent(n->skeleton, n->plan, n->programs, n->landlock_abi)
+	           ? landlock_agent(n->skeleton, n->plan, n->programs, n->rules, n->landlock_abi)
 	           : 0;
 }
 

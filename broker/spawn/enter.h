@@ -25,6 +25,7 @@ struct netns;
 struct plan;
 struct programs;
 struct rootfs;
+struct rules;
 struct skeleton;
 struct workspace;
 
@@ -38,6 +39,7 @@ struct enter {
 	const struct cgroup *cgroup;
 	const struct netns *ns;
 	const struct programs *programs; /* NULL: any may be run */
+	const struct rules *rules;       /* NULL: a template has none of its own */
 	int userns;
 	uint32_t idbase; /* what it maps 0 to */
 	const struct filter_program *filter;

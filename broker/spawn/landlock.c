@@ -7,6 +7,7 @@
 
 #include "broker/spawn/plan.h"
 #include "broker/spawn/programs.h"
+#include "broker/spawn/rules.h"
 #include "broker/spawn/skeleton.h"
 #include "broker/spawn/workspace.h"
 #include "lib/landlock_abi.h"
@@ -44,8 +45,8 @@ static int allow(int ruleset, const char *path, uint64_t access)
 	return r;
 }
 
-int landlock_agent(
-    const struct skeleton *s, const struct plan *p, const struct programs *g, int abi)
+int landlock_agent(const struct skeleton *s, const struct plan *p, const struct programs *g,
+    const struct rules *own, int abi)
 {
 	struct ll_ruleset_attr attr = {LL_FS_ABI1, 0, 0};
 	uint64_t write = WRITE_RIGHTS;
@@ -73,8 +74,12 @@ int landlock_agent(
 		r = allow(ruleset, roots_own[i], WRITE_RIGHTS & attr.handled_access_fs);
 	if (r == 0 && p->workspace_mode == PLAN_WORKSPACE_RW)
 		r = allow(ruleset, WORKSPACE_DIR, LASTING_RIGHTS & attr.handled_access_fs);
+	if (r == 0)
+		r = rules_add(own, ruleset, write & attr.handled_access_fs);
 	if (r == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
 		r = -errno;
 	(void)close(ruleset);
+	if (r == 0)
+		r = rules_enforce(own, attr.handled_access_fs, WRITE_RIGHTS);
 	return r;
 }

@@ -9,11 +9,12 @@
 
 struct plan;
 struct programs;
+struct rules;
 struct skeleton;
 
-/* g: the list of programs that alone may be run, or NULL. 0 or -errno. Needs no_new_privs, and the
- * sandbox's root as root. */
-int landlock_agent(
-    const struct skeleton *s, const struct plan *p, const struct programs *g, int abi);
+/* g: the list of programs that alone may be run, or NULL. own: a template's rules, or NULL. 0 or
+ * -errno. Needs no_new_privs, and the sandbox's root as root. */
+int landlock_agent(const struct skeleton *s, const struct plan *p, const struct programs *g,
+    const struct rules *own, int abi);
 
 #endif
