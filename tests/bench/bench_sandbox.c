@@ -174,7 +174,7 @@ static void row(const char *name, double ours, double peer, double goal, const c
 int main(int argc, char **argv)
 {
 	static int64_t cold[ROUNDS_MAX], warm[ROUNDS_MAX], bwrap[ROUNDS_MAX], plain[ROUNDS_MAX],
-	    live[ROUNDS_MAX], seen[ROUNDS_MAX];
+	    live[ROUNDS_MAX], seen[ROUNDS_MAX], crun[ROUNDS_MAX], runc[ROUNDS_MAX];
 	struct backend_failure f = {0};
 	struct err e = ERR_INIT;
 	uint64_t rounds = 60;
