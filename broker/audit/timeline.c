@@ -257,6 +257,22 @@ static void on_lease_end(struct timeline *t, const json_t *record, const json_t 
 	copy(e, "reason", body, "reason");
 }
 
+/* The paths themselves stay in the record. */
+static void on_files(struct timeline *t, const json_t *record, const json_t *body)
+{
+	const json_t *files = json_object_get(body, "files"), *f;
+	json_t *e = event(t, record, "files changed");
+	json_int_t flagged = 0;
+	size_t i;
+
+	if (!e)
+		return;
+	json_array_foreach(files, i, f) flagged += json_object_get(f, "flags") ? 1 : 0;
+	(void)json_object_set_new(e, "changed", json_integer((json_int_t)json_array_size(files)));
+	(void)json_object_set_new(e, "flagged", json_integer(flagged));
+	copy(e, "layer", body, "layer");
+}
+
 static void end(struct timeline *t, const json_t *record, const json_t *body, const char *state)
 {
 	copy(t->o, "ended", record, "time");
@@ -325,6 +341,7 @@ static const struct {
     {"lease.end", on_lease_end},
     {"lease.denied", on_refused},
     {"session.programs", on_programs},
+    {"session.files", on_files},
     {"session.end", on_end},
     {"session.lost", on_lost},
 };

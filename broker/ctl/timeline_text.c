@@ -212,6 +212,9 @@ static void put_event(struct buf *out, const json_t *e)
 		put_word(out, ", rule ", text(e, "rule"));
 		put_word(out, ": ", text(e, "command"));
 		put_word(out, " ", text(e, "audience"));
+	} else if (strcmp(what, "files changed") == 0) {
+		buf_printf(out, "%lld files changed, %lld flagged", (long long)number(e, "changed"),
+		    (long long)number(e, "flagged"));
 	} else {
 		put(out, text(e, "class"));
 		buf_printf(out, " ");

@@ -31,11 +31,12 @@ const char *change_type(mode_t mode)
 	}
 }
 
-/* A directory that is being gone through. dirs[0] is the layer's own; those of the layers below
- * that have it follow, and are read too where the layer hides them. */
+/* A directory that is being gone through. dirs[0 .. ntop) are those of the layers that count as
+ * changes, as far as they are seen; those of the layers below that have it follow, and are read too
+ * where they are hidden. */
 struct frame {
 	int dirs[1 + CHANGES_LAYERS];
-	size_t ndirs;
+	size_t ntop, ndirs;
 	bool opaque;
 	size_t path_len; /* of its path with the slash behind it */
 	struct names names;
@@ -72,7 +73,7 @@ static int is_opaque(const struct changes *c, int fd)
 /* What was there: the uppermost layer's, -ENOENT if nothing. *ret_dir: whose. */
 static int below(const struct frame *f, const char *name, struct stat *ret, int *ret_dir)
 {
-	for (size_t i = 1; i < f->ndirs; i++) {
+	for (size_t i = f->ntop; i < f->ndirs; i++) {
 		int r = look_stat(f->dirs[i], name, ret);
 
 		if (r == 0) {
@@ -88,7 +89,7 @@ static int below(const struct frame *f, const char *name, struct stat *ret, int 
 /* The directories of that name in the layers below, as far down as they are seen through. */
 static int open_below(struct changes *c, const struct frame *f, const char *name, struct frame *to)
 {
-	for (size_t i = 1; i < f->ndirs; i++) {
+	for (size_t i = f->ntop; i < f->ndirs; i++) {
 		struct stat st;
 		int fd, r = look_stat(f->dirs[i], name, &st);
 
@@ -104,6 +105,34 @@ static int open_below(struct changes *c, const struct frame *f, const char *name
 		if ((r = is_opaque(c, fd)) != 0)
 			return r < 0 ? r : 0;
 	}
+	return 0;
+}
+
+/* The directories of that name in the layers that count, as far down as they are seen through; `at`
+ * is the first that has it. */
+static int open_top(
+    struct changes *c, const struct frame *f, size_t at, const char *name, struct frame *to)
+{
+	for (size_t i = at; i < f->ntop && !to->opaque; i++) {
+		struct stat st;
+		int fd, r = look_stat(f->dirs[i], name, &st);
+
+		if (r == -ENOENT && i > at)
+			continue;
+		if (r < 0)
+			return r;
+		if (!S_ISDIR(st.st_mode)) {
+			to->opaque = true;
+			break;
+		}
+		if ((fd = look_dir(f->dirs[i], name)) < 0)
+			return fd;
+		to->dirs[to->ndirs++] = fd;
+		if ((r = is_opaque(c, fd)) < 0)
+			return r;
+		to->opaque = r > 0;
+	}
+	to->ntop = to->ndirs;
 	return 0;
 }
 
@@ -132,6 +161,7 @@ static void fill(struct change *x, const struct stat *st)
 	x->uid = st->st_uid;
 	x->gid = st->st_gid;
 	x->size = (uint64_t)st->st_size;
+	x->mtime_s = st->st_mtim.tv_sec;
 	x->links = S_ISDIR(st->st_mode) ? 0 : st->st_nlink;
 }
 
@@ -164,9 +194,9 @@ static enum change_kind compare(struct walk *w, struct change *x, const struct s
 
 /* One that is in the layer. */
 static int present(
-    struct walk *w, struct frame *f, const char *name, const struct stat *st, bool deep)
+    struct walk *w, struct frame *f, int dir, const char *name, const struct stat *st, bool deep)
 {
-	struct change x = {.path = w->path, .deep = deep};
+	struct change x = {.path = w->path, .deep = deep, .dir = dir, .name = name};
 	struct stat old = {0};
 	int old_dir = -1, r = below(f, name, &old, &old_dir);
 
@@ -181,14 +211,14 @@ static int present(
 		return 0;
 	/* only to be counted: no byte of it is read */
 	if (!full(w->c))
-		look_into(w->c, f->dirs[0], name, st, &x);
+		look_into(w->c, dir, name, st, &x);
 	x.what = r < 0 ? CHANGE_ADDED : compare(w, &x, st, old_dir, name, &old);
 	return tell(w, &x);
 }
 
 static int absent(struct walk *w, struct frame *f, const char *name)
 {
-	struct change x = {.path = w->path, .what = CHANGE_DELETED};
+	struct change x = {.path = w->path, .what = CHANGE_DELETED, .dir = -1, .name = name};
 	struct stat old;
 	int old_dir;
 
@@ -200,21 +230,15 @@ static int absent(struct walk *w, struct frame *f, const char *name)
 
 /* ---- directories ---- */
 
-static int enter(struct walk *w, struct frame *f, const char *name, size_t path_len)
+static int enter(struct walk *w, struct frame *f, size_t at, const char *name, size_t path_len)
 {
 	struct frame *n = calloc(1, sizeof *n);
 	int r;
 
 	if (!n)
 		return -ENOMEM;
-	r = look_dir(f->dirs[0], name);
-	if (r >= 0) {
-		n->dirs[n->ndirs++] = r;
-		if ((r = is_opaque(w->c, n->dirs[0])) >= 0) {
-			n->opaque = r > 0;
-			r = open_below(w->c, f, name, n);
-		}
-	}
+	if ((r = open_top(w->c, f, at, name, n)) == 0)
+		r = open_below(w->c, f, name, n);
 	if (r < 0) {
 		frame_free(n);
 		w->c->incomplete = true;
@@ -231,11 +255,13 @@ static int one(struct walk *w, struct frame *f, const char *name)
 {
 	size_t len = strlen(name), path_len = f->path_len + len;
 	struct stat st;
+	size_t at = 0;
 	bool deep;
 	int r;
 
 	memcpy(w->path + f->path_len, name, len + 1);
-	r = look_stat(f->dirs[0], name, &st);
+	while ((r = look_stat(f->dirs[at], name, &st)) == -ENOENT && at + 1 < f->ntop)
+		at++;
 	if (r == -ENOENT || (r == 0 && look_whiteout(&st)))
 		return absent(w, f, name);
 	if (r < 0) {
@@ -244,20 +270,20 @@ static int one(struct walk *w, struct frame *f, const char *name)
 		return 0;
 	}
 	deep = S_ISDIR(st.st_mode) && w->depth == CHANGES_DEPTH;
-	if ((r = present(w, f, name, &st, deep)) != 0 || !S_ISDIR(st.st_mode))
+	if ((r = present(w, f, f->dirs[at], name, &st, deep)) != 0 || !S_ISDIR(st.st_mode))
 		return r;
 	if (deep) {
 		w->c->incomplete = true;
 		return 0;
 	}
-	return enter(w, f, name, path_len);
+	return enter(w, f, at, name, path_len);
 }
 
 static int root_frame(struct walk *w)
 {
 	struct frame *f = calloc(1, sizeof *f);
 
-	if (!f || w->c->nlower > CHANGES_LAYERS) {
+	if (!f || w->c->nlower > CHANGES_LAYERS || w->c->nmore > w->c->nlower) {
 		free(f);
 		return f ? -E2BIG : -ENOMEM;
 	}
@@ -270,6 +296,7 @@ static int root_frame(struct walk *w)
 		}
 		f->dirs[f->ndirs++] = fd;
 	}
+	f->ntop = 1 + w->c->nmore;
 	w->stack[w->depth++] = f;
 	return 0;
 }
@@ -285,8 +312,8 @@ static int run(struct walk *w)
 		if (late(w->c))
 			r = -ETIMEDOUT;
 		else
-			r = names_next(
-			    &f->names, f->dirs, f->opaque ? f->ndirs : 1, w->c->deadline_ns, &name);
+			r = names_next(&f->names, f->dirs, f->opaque ? f->ndirs : f->ntop,
+			    w->c->deadline_ns, &name);
 		if (r == -ETIMEDOUT) {
 			w->c->incomplete = true;
 			return 0;

@@ -22,7 +22,7 @@
 #include "lib/digest.h"
 
 #define CHANGES_DEPTH  128
-#define CHANGES_LAYERS 64
+#define CHANGES_LAYERS 72
 #define CHANGES_PATH   ((CHANGES_DEPTH + 1) * 256)
 
 enum change_kind { CHANGE_ADDED, CHANGE_CHANGED, CHANGE_DELETED, CHANGE_METADATA };
@@ -39,12 +39,17 @@ struct change {
 	bool deep;                  /* a directory that was not entered */
 	bool unstable;              /* it was written to while it was read */
 	unsigned gate;              /* gate.h; 0 of a deleted one */
+	/* where it is, to be read again while it is taken; -1: nowhere any more */
+	int dir;
+	const char *name;
+	int64_t mtime_s;
 };
 
 struct changes {
 	int top;          /* the layer; both can be read; borrowed */
 	const int *lower; /* uppermost first; borrowed */
 	size_t nlower;
+	size_t nmore; /* how many of lower, the first ones, count to the changes as well */
 	/* Whether a directory is opaque: 1, 0, -errno. NULL: none is. */
 	int (*opaque)(void *arg, int dirfd);
 	/* 0 to go on; anything else ends the walk and is its result. */

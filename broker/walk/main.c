@@ -56,7 +56,10 @@ struct teller {
 	json_t *files;
 	size_t bytes;
 	uint32_t ids;
-	int opaque; /* link to the process beside; -1: none */
+	int tree;
+	struct changes *c;
+	uint64_t own[4]; /* by change_kind: what is spawn's doing */
+	int opaque;      /* link to the process beside; -1: none */
 };
 
 static int parse(int argc, char **argv, struct args *a)
@@ -167,13 +170,37 @@ static int send_batch(struct teller *t)
 	return r < 0 ? r : flush(t->core);
 }
 
+/* spawn's own (name_machine() of broker/spawn/rootfs.c), written before the overlay was mounted and
+ * not touched since. */
+static bool machine_id(const struct teller *t, const struct change *x)
+{
+	struct statx id, work;
+	const unsigned want = STATX_CTIME | STATX_BTIME;
+
+	if (strcmp(x->path, "etc/machine-id") != 0 || strcmp(t->layer, "u") != 0 ||
+	    statx(x->dir, x->name, AT_SYMLINK_NOFOLLOW, want, &id) < 0 ||
+	    statx(t->tree, "w/work", AT_SYMLINK_NOFOLLOW, want, &work) < 0 ||
+	    !(work.stx_mask & STATX_BTIME))
+		return false;
+	return id.stx_ctime.tv_sec < work.stx_btime.tv_sec ||
+	       (id.stx_ctime.tv_sec == work.stx_btime.tv_sec &&
+	           id.stx_ctime.tv_nsec <= work.stx_btime.tv_nsec);
+}
+
 static int take(void *arg, const struct change *x)
 {
 	struct teller *t = arg;
-	json_t *o = line_of(x, t->ids);
-	size_t len = o ? json_dumpb(o, NULL, 0, JSON_COMPACT) + 1 : 0;
+	json_t *o;
+	size_t len;
 	int r;
 
+	if (x->dir >= 0 && machine_id(t, x)) {
+		t->own[x->what]++;
+		t->c->max++;
+		return 0;
+	}
+	o = line_of(x, t->ids);
+	len = o ? json_dumpb(o, NULL, 0, JSON_COMPACT) + 1 : 0;
 	if (!o)
 		return -ENOMEM;
 	if (t->bytes + len > BATCH && (r = send_batch(t)) < 0) {
@@ -217,13 +244,18 @@ static int walk(struct teller *t, const struct args *a)
 	    .file_bytes = FILE_BYTES,
 	    .hash_bytes = HASH_BYTES,
 	    .deadline_ns = clock_mono_ns() + TIME_NS};
-	int r = walk_layer(t, a, "u", &c);
+	int r;
+
+	t->c = &c;
+	r = walk_layer(t, a, "u", &c);
 
 	c.nlower = 0;
 	if (r == 0)
 		r = walk_layer(t, a, "shm", &c);
 	if (r < 0)
 		return r;
+	for (size_t i = 0; i < ARRAY_LEN(t->own); i++)
+		c.count[i] -= t->own[i];
 	r = chan_send(t->core, "walk.done", 0,
 	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "added",
 	        (json_int_t)c.count[CHANGE_ADDED], "changed", (json_int_t)c.count[CHANGE_CHANGED],
@@ -260,6 +292,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	t.ids = (uint32_t)a.ids;
+	t.tree = (int)a.tree;
 	t.files = json_array();
 	if ((r = walk(&t, &a)) < 0)
 		log_error("the walk: %s", strerror(-r));

@@ -38,9 +38,12 @@ def every_changed_path_is_recorded_before_the_end(p):
 
 
 @rule
-def a_session_that_wrote_nothing_has_only_its_machine_id(p):
+def a_session_that_wrote_nothing_has_nothing_on_record(p):
     files, totals, records = left(p, "reader", "true")
-    assert all(f["path"] == "etc/machine-id" for f in files), files
+    assert not files and not records, files
+    files, totals, _ = left(p, "little", "echo x >~/one")
+    assert not any(f["path"] == "etc/machine-id" for f in files), files
+    assert totals["files"]["added"] == len([f for f in files if f["change"] == "added"]), (totals, files)
 
 
 @rule

@@ -228,7 +228,7 @@ static void a_failed_start_leaves_nothing(void **state)
 	long long ids = ids_in_use();
 	p.open_files = UINT64_C(1) << 40; /* above fs.nr_open: refused by the kernel */
 	assert_true(box_start(&rig, &x, &p, &f, &e) < 0);
-	assert_string_equal(f.step, "rlimits");
+	assert_string_equal(f.step, "descriptors");
 	assert_int_equal(ids_in_use(), ids);
 	while (rig.b->ops->idle(rig.b) > 0)
 		;

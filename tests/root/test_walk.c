@@ -147,6 +147,46 @@ static void an_opaque_directory_deletes_what_it_hides(void **state)
 	assert_string_equal(t->told, "deleted file d/hidden\nchanged file d/same\n");
 }
 
+static void layers_that_count_are_seen_as_one(void **state)
+{
+	struct tree *t = *state;
+	int mid[2], fd;
+
+	assert_int_equal(mkdirat(t->low, "mid", 0755), 0);
+	mid[0] = openat(t->low, "mid", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(mkdirat(t->low, "base", 0755), 0);
+	mid[1] = openat(t->low, "base", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(mkdirat(mid[1], "d", 0755), 0);
+	put(mid[1], "d/old", "1", 0644);
+	put(mid[1], "removed", "1", 0644);
+	assert_int_equal(mkdirat(mid[0], "d", 0755), 0);
+	put(mid[0], "d/later", "1", 0644);
+	put(mid[0], "d/gone", "1", 0644);
+	assert_int_equal(mknodat(mid[0], "removed", S_IFCHR, makedev(0, 0)), 0);
+	assert_int_equal(mkdirat(mid[0], "hidden", 0755), 0);
+	put(mid[0], "hidden/by", "1", 0644);
+	assert_int_equal(mkdirat(t->top, "d", 0755), 0);
+	assert_int_equal(mknodat(t->top, "d/gone", S_IFCHR, makedev(0, 0)), 0);
+	put(t->top, "d/new", "1", 0644);
+	assert_int_equal(mkdirat(t->top, "hidden", 0755), 0);
+	fd = openat(t->top, "hidden", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(fsetxattr(fd, "trusted.overlay.opaque", "y", 1, 0), 0);
+	(void)close(fd);
+	t->c = (struct changes){.top = t->top,
+	    .lower = mid,
+	    .nlower = 2,
+	    .nmore = 1,
+	    .opaque = look,
+	    .take = take,
+	    .arg = t};
+	*t->told = '\0';
+	assert_int_equal(changes_walk(&t->c), 0);
+	assert_string_equal(t->told, "added file d/later\nadded file d/new\nadded dir hidden\n"
+	                             "deleted file removed\n");
+	(void)close(mid[0]);
+	(void)close(mid[1]);
+}
+
 static void follows_no_link_and_opens_no_fifo(void **state)
 {
 	struct tree *t = *state;
@@ -260,6 +300,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    T(tells_added_changed_deleted_and_metadata_in_order),
 	    T(an_opaque_directory_deletes_what_it_hides),
+	    T(layers_that_count_are_seen_as_one),
 	    T(follows_no_link_and_opens_no_fifo),
 	    T(hashes_no_more_than_it_may),
 	    T(what_is_over_the_cap_is_counted),
