@@ -28,7 +28,9 @@ missing=
 for f in usr/bin/postern \
 	usr/libexec/postern/postern-supervisor usr/libexec/postern/postern-core usr/libexec/postern/postern-spawn \
 	usr/libexec/postern/postern-signer usr/libexec/postern/postern-gateway usr/libexec/postern/postern-lease \
-	usr/libexec/postern/postern-run usr/libexec/postern/postern-init usr/libexec/postern/postern-cred usr/libexec/postern/postern-witness; do
+	usr/libexec/postern/postern-run usr/libexec/postern/postern-init usr/libexec/postern/postern-cred usr/libexec/postern/postern-witness \
+	usr/libexec/postern/postern-vm usr/libexec/postern/microvm-image usr/libexec/postern/postern-walk \
+	usr/libexec/postern/postern-watch usr/libexec/postern/postern-export; do
 	[ -x "$dest/$f" ] || missing="$missing $f"
 done
 for f in usr/lib/$multiarch/security/pam_postern.so \
