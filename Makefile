@@ -196,11 +196,12 @@ scripts = $(wildcard tests/$(1)/test_*.sh tests/$(1)/test_*.py)
 deps:
 	@sh etc/install-packages etc/packages.txt
 
+check: export VM_TESTS ?= short
 check: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(call test_bins,unit) $(call test_bins,root) $(call test_bins,e2e) fuzz-replay $(VM_WRITER)
-	@$(RUNNER) $(call test_bins,unit) $(call scripts,unit) $(FUZZ_REPLAY) \
+	@$(RUNNER) --timeout 600 $(call test_bins,unit) $(call scripts,unit) $(FUZZ_REPLAY) \
 		$(call test_bins,root) $(call scripts,root) $(call test_bins,e2e) $(call scripts,e2e) \
-		tests/vm/test_power_cut.py
+		$(call scripts,vm)
 check-unit: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(call test_bins,unit) fuzz-replay
 	@$(RUNNER) $(call test_bins,unit) $(call scripts,unit) $(FUZZ_REPLAY)
@@ -211,13 +212,12 @@ check-e2e: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(call test_bins,e2e)
 	@$(RUNNER) $(call test_bins,e2e) $(call scripts,e2e)
 
-# Virtual machines (tests/vm/vm.py), emulated: a power cut, and the root tests of the sandbox on
+# Virtual machines (tests/vm/vm.py), emulated: a power cut, and the root and end-to-end tests on
 # Debian's kernel (etc/vm-packages.txt, fetched once into $(BUILD)/vm) with version 2 of cgroups alone.
 VM_WRITER := $(BUILD)/tests/vm/writer
-VM_ROOT   := $(filter $(BUILD)/tests/root/test_sandbox%,$(call test_bins,root))
 check-vm: deps
-	@$(MAKE) --no-print-directory -j$(JOBS) all $(VM_WRITER) $(VM_ROOT)
-	@POWER_CUTS=100 $(RUNNER) --timeout 1800 -v $(call scripts,vm)
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(VM_WRITER) $(call test_bins,root) $(call test_bins,e2e)
+	@POWER_CUTS=100 $(RUNNER) --timeout 10800 -v $(call scripts,vm)
 
 # The long forms of the bad days: kills of the writer, each moment of a power cut looked at closely.
 SOAK = test_bad_kill test_bad_power test_bad_disk
@@ -268,7 +268,7 @@ help:
 ## demo           install what is missing, build, and show a whole session in a minute
 ## up             the same set-up, in the foreground until Ctrl-C
 ## check          every test; check-unit, check-root, check-e2e alone; SAN=1 with sanitizers
-## check-vm       power cuts, and the sandbox on Debian's kernel with pure cgroup v2, in emulated machines
+## check-vm       power cuts, and the root and e2e tests on Debian's kernel with pure cgroup v2, in emulated machines
 ## soak           the bad days at length: 20,000 kills, every moment of a power cut
 ## bench          the numbers, ours and the peers', as a table and in build/bench.jsonl
 ## fuzz           explore with libFuzzer for FUZZ_SECONDS a target

@@ -12,6 +12,7 @@ BUILD = os.path.abspath(os.environ.get("BUILD") or os.path.join(os.path.dirname(
 PROGRAM = BUILD + "/bin/postern"
 IDS_FIRST = 0x70000000 + 1024 * 65536  # behind what `make demo` and `make up` use
 IDS_COUNT = 64 * 65536
+SLOW = int(os.environ.get("POSTERN_SLOW", "1"))  # deadlines are so much longer, where a machine is emulated
 
 
 class Result:
@@ -34,6 +35,7 @@ class Result:
 
 def run(argv, input=None, timeout=30, env=None, cwd=None):
     """Runs a command to its end. input: bytes, or None for no input at all."""
+    timeout *= SLOW
     p = subprocess.Popen(argv, stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, cwd=cwd)
     try:
@@ -47,6 +49,7 @@ def run(argv, input=None, timeout=30, env=None, cwd=None):
 
 def until(what, test, timeout=5.0, every=0.02):
     """Waits until test() is true and returns what it returned. Fails with the text otherwise."""
+    timeout *= SLOW
     end = time.monotonic() + timeout
     while True:
         got = test()
@@ -101,7 +104,7 @@ class Postern:
         argv = self.wrap + [PROGRAM, "up", "--state", self.state, "--listen", "127.0.0.1:0", *args]
         self.up = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)
         errors.close()
-        line, timer = b"", threading.Timer(timeout, self.up.kill)
+        line, timer = b"", threading.Timer(timeout * SLOW, self.up.kill)
         timer.start()
         try:
             while not line.startswith(b"ready "):
@@ -146,7 +149,7 @@ class Postern:
         if self.up.poll() is None:
             self.up.send_signal(signal.SIGTERM)
         try:
-            code = self.up.wait(timeout)
+            code = self.up.wait(timeout * SLOW)
         except subprocess.TimeoutExpired:
             for pid in self.pids():
                 proc.kill(pid)

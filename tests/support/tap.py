@@ -11,6 +11,7 @@ is left behind. A rule fails by an exception, skips by Skip, and is given RULE_S
 import os, signal, sys, time, traceback
 
 RULE_SECONDS = 60
+SLOW = int(os.environ.get("POSTERN_SLOW", "1"))  # as in postern.py
 
 # a shell's background job has the first two ignored, nohup's the third, and so would have the commands under test
 for sig in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
@@ -43,12 +44,12 @@ def _note(text):
 
 
 def _alarm(*_):
-    raise _Late(f"not done in {RULE_SECONDS} s")
+    raise _Late(f"not done in {RULE_SECONDS * SLOW} s")
 
 
 def _run(f, args):
     signal.signal(signal.SIGALRM, _alarm)
-    signal.alarm(RULE_SECONDS)
+    signal.alarm(RULE_SECONDS * SLOW)
     try:
         f(*args)
         return "ok", ""
@@ -114,7 +115,7 @@ def leaves_nothing_behind(p):
     """Stops it: status 0, and no process, mount or cgroup remains."""
     code = p.stop()
     assert code in (0, None), f"`postern up` ended with {code} after SIGTERM: {p.log_tail()}"
-    end = time.monotonic() + 5
+    end = time.monotonic() + 5 * SLOW
     while p.leftovers():
         assert time.monotonic() < end, "left behind: " + "; ".join(p.leftovers())
         time.sleep(0.05)

@@ -1,6 +1,9 @@
 #!/usr/bin/python3
-"""The root tests of the sandbox on Debian 12's own kernel with version 2 of cgroups alone, below this machine's files
-(read only, by virtiofs). Each result of theirs is one here. VM_TESTS: other programs of tests/root, by name."""
+"""The root and end-to-end tests on Debian 12's own kernel with version 2 of cgroups alone: the floor that is promised.
+They run below this machine's files (read only, by virtiofs); each result of theirs is one here, named PROGRAM: RULE.
+What cannot be had in there is in NOT_HERE, with its reason.
+
+VM_TESTS: "short" (what `make check` runs), or programs by name (root/test_sandbox, e2e/test_exec.py)."""
 # serial
 import os, sys
 sys.dont_write_bytecode = True
@@ -11,83 +14,126 @@ import glob, re, shutil, tempfile
 
 import vm
 
-BUILD = os.path.abspath(os.environ.get("BUILD") or os.path.join(HERE, "../../build"))
-NAMES = os.environ.get("VM_TESTS", "").split() or sorted(
-    os.path.basename(f)[:-2] for f in glob.glob(os.path.join(HERE, "../root/test_sandbox*.c")))
-SECONDS = 240  # for one program; emulated
+ROOT = os.path.abspath(os.path.join(HERE, "../.."))
+BUILD = os.path.abspath(os.environ.get("BUILD") or ROOT + "/build")
+SLOW = 4            # how much slower the emulated machine is, for deadlines
+SECONDS = 900       # for one program
+JOBS = 2
+PROGRESS = os.environ.get("PROGRESS_FD")
+SHORT = """root/test_escapes root/test_sandbox root/test_sandbox_cgroup root/test_sandbox_contain root/test_sandbox_end
+root/test_sandbox_limits root/test_sandbox_linger root/test_sandbox_pool root/test_sandbox_spawn root/test_pam_module
+root/test_walk e2e/test_pty.py""".split()
 
-# as a service would be: in a cgroup of its own, below one that hands its controllers on
+# as services would be: each program in a cgroup of its own, below one that hands its controllers on
 SCRIPT = """
-export BUILD=/tmp/x/b CMOCKA_MESSAGE_OUTPUT=TAP
-mkdir -p /tmp/x; mount -t ext4 /dev/vda /tmp/x || exit 9
 ulimit -n 20000
-mkdir /sys/fs/cgroup/svc
+export BUILD=/tmp/build POSTERN_SLOW=%(slow)d HOME=/root PYTHONDONTWRITEBYTECODE=1
 echo "+memory +pids +cpu +io" >/sys/fs/cgroup/cgroup.subtree_control
-echo $$ >/sys/fs/cgroup/svc/cgroup.procs
 echo "@kernel $(uname -r), $(cat /sys/fs/cgroup/cgroup.controllers)"
-for t in %s; do
-	echo "@begin $t"
-	timeout %d /tmp/x/b/tests/root/$t 2>&1
-	echo "@end $t $?"
-done
-echo "@left $(find /sys/fs/cgroup/svc -mindepth 1 -type d | wc -l)"
+cd %(root)s || exit 9
+tests/runner --tap --cgroups /sys/fs/cgroup --build "$BUILD" --jobs %(jobs)d --timeout %(seconds)d %(programs)s
 """
 
 
+def programs():
+    """Every program of tests/root and tests/e2e, as NOT_HERE names it: where it is."""
+    out = {}
+    for f in sorted(glob.glob(ROOT + "/tests/root/test_*") + glob.glob(ROOT + "/tests/e2e/test_*")):
+        name = os.path.relpath(f, ROOT + "/tests")
+        if name.endswith((".py", ".sh")):
+            out[name] = "tests/" + name
+        elif name.endswith(".c"):
+            out[name[:-2]] = f"/tmp/build/tests/{name[:-2]}"
+    return out
+
+
 def build_tree(where):
-    os.makedirs(f"{where}/b/tests/root")
-    shutil.copytree(f"{BUILD}/libexec", f"{where}/b/libexec")
-    for n in NAMES:
-        shutil.copy(f"{BUILD}/tests/root/{n}", f"{where}/b/tests/root/{n}")
+    """What is built, where the guest can write beside it, too: the root tests do. Its size."""
+    for part in ("bin", "lib", "libexec", "weak/libexec", "tests/root"):
+        if os.path.isdir(f"{BUILD}/{part}"):
+            shutil.copytree(f"{BUILD}/{part}", f"{where}/build/{part}", ignore=shutil.ignore_patterns("*.o", "*.d"))
     return sum(os.path.getsize(os.path.join(d, f)) for d, _, fs in os.walk(where) for f in fs)
 
 
+class NotHere:
+    """The committed table: a program, or a rule of one, and why it cannot hold in there."""
+
+    def __init__(self, there):
+        self.programs, self.rules, self.gone = {}, {}, []
+        with open(HERE + "/NOT_HERE", encoding="utf-8") as f:
+            lines = [line.strip() for line in f if line.strip() and not line.startswith("#")]
+        for line in lines:
+            name, _, why = (part.strip() for part in line.partition(" | "))
+            program, _, rule = name.partition(": ")
+            (self.rules if rule else self.programs)[name] = why
+            if program not in there or not why:
+                self.gone.append(name)
+
+
+class Report:
+    """What the guest says, as one TAP."""
+
+    def __init__(self, nothere):
+        self.n, self.failed, self.nothere, self.seen = 0, 0, nothere, set()
+
+    def say(self, good, what):
+        self.n += 1
+        self.failed += not good
+        print(f"{'ok' if good else 'not ok'} {self.n} - {what}", flush=True)
+
+    def line(self, line):
+        m = re.match(r"(not ok|ok) - ([^:]*: (.*))", line)
+        if not m:
+            if PROGRESS and re.match(r"# \S+: \d+ s$", line):
+                os.write(int(PROGRESS), f"       {line[2:]}, {self.n} results\n".encode())
+            print("# " + line.lstrip("#@ "), flush=True)
+            return
+        name = m.group(2).partition(" # SKIP")[0]
+        why = self.nothere.rules.get(name)
+        self.seen.add(name)
+        if why and m.group(1) == "not ok":
+            self.say(True, f"{name} # SKIP {why}")
+        else:
+            self.say(m.group(1) == "ok", m.group(2))
+
+    def end(self, done, ran):
+        """A listed rule of a program that ran has to have been there."""
+        self.nothere.gone += [r for r in self.nothere.rules if r.partition(": ")[0] in ran and r not in self.seen]
+        for name in self.nothere.gone:
+            self.say(False, f"NOT_HERE: {name} is no test, or has no reason")
+        if done is None:
+            self.say(False, "the machine ended early")
+        elif done != 0 and self.n == 0:
+            self.say(False, f"nothing ran: {done}")
+        print(f"1..{self.n}")
+        return 1 if self.failed else 0
+
+
 def main():
+    there = programs()
+    report = Report(NotHere(there))
+    wanted = os.environ.get("VM_TESTS", "").split()
+    wanted = SHORT if wanted == ["short"] else wanted or list(there)
+    for name in [n for n in wanted if n in report.nothere.programs]:
+        report.say(True, f"{name} # SKIP {report.nothere.programs[name]}")
+    wanted = [n for n in wanted if n not in report.nothere.programs]
     work = tempfile.mkdtemp(prefix="vm-root-")
     try:
+        os.mkdir(work + "/tree")
         size = build_tree(work + "/tree")
-        vm.make_disk(work + "/disk.img", 2 * size + (128 << 20), work + "/tree")
-        m = vm.Machine(BUILD, memory=1500)
-        r = m.run(SCRIPT % (" ".join(NAMES), SECONDS), [vm.disk(work + "/disk.img")], host=True,
-                  timeout=60 + SECONDS * len(NAMES))
+        vm.make_disk(work + "/disk.img", 2 * size + (4 << 30), work + "/tree")
+        m = vm.Machine(BUILD, memory=3000)
+        m.keep = [ROOT]
+        r = m.run(SCRIPT % {"root": ROOT, "slow": SLOW, "seconds": SECONDS, "jobs": JOBS,
+                            "programs": " ".join(there[n] for n in wanted)},
+                  [vm.disk(work + "/disk.img")], host=True, tmp="/dev/vda", timeout=60 + SECONDS * len(wanted),
+                  stop=report.line)
     except vm.CannotRun as e:
-        print(f"1..1\nnot ok 1 - the machine runs: {e}")
-        return 1
+        report.say(False, f"the machine runs: {e}")
+        r = vm.Result()
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return report(r)
-
-
-def report(r):
-    n, failed, name, planned, seen = 0, 0, "", 0, 0
-
-    def say(good, what):
-        nonlocal n, failed
-        n += 1
-        failed += not good
-        print(f"{'ok' if good else 'not ok'} {n} - {what}")
-
-    for line in r.lines:
-        if line.startswith("@kernel "):
-            print("# " + line[1:])
-        elif line.startswith("@begin "):
-            name, planned, seen = line.split()[1], 0, 0
-        elif line.startswith("@end "):
-            if planned == 0 or seen < planned:
-                say(False, f"{name} ended early: {seen} of {planned}, status {line.split()[2]}")
-        elif line.startswith("@left "):
-            say(line == "@left 0", "no_cgroup_is_left")
-        elif m := re.match(r"1\.\.(\d+)", line):
-            planned = int(m.group(1))
-        elif m := re.match(r"(not ok|ok) \d+ - (.*)", line):
-            seen += 1
-            say(m.group(1) == "ok", f"{name}: {m.group(2)}")
-        else:
-            print("# " + line)
-    if r.done != 0:
-        say(False, f"the machine ended early: {r.done}")
-    print(f"1..{n}")
-    return 1 if failed else 0
+    return report.end(r.done, wanted)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@
     r = m.run("program --flag", disks=[...]) # a script for /bin/sh, as root; r.lines, r.done
     r = m.run(script, host=True)             # the same with this machine's / below it, read only
 
+With host, /run and SCRATCH are empty and in memory, /tmp is as well or (tmp="/dev/vda") an ext4; what m.keep names is
+seen although it lies below one of them.
+
 The script's output comes over the serial line. A line `@done STATUS` ends the run; a guest that dies, or says
 nothing within the deadline, is done=None. disks: options of QEMU for each, the guest has them as /dev/vda, vdb, ...
 stop(line) -> True ends the machine at once with SIGKILL, which is what a power cut is to the guest.
@@ -17,6 +20,8 @@ VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 # in the order in which they need each other; what is built in has no file
 MODULES = ("crc16 mbcache crc32c_generic crc32c-intel libcrc32c jbd2 ext4 fuse virtio_ring virtio virtiofs "
            "virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci overlay virtio_blk").split()
+
+SCRATCH = ("var/log", "var/tmp", "root", "home")  # what a test may write to, beside /tmp and /run
 
 INIT = """#!/bin/busybox sh
 export PATH=/bin:/sbin:/usr/sbin:/usr/bin
@@ -37,13 +42,19 @@ ENTER_SELF = """mkdir -p /tmp /mnt; mount -t cgroup2 cg /sys/fs/cgroup
 sh /run.sh
 sync; echo o >/proc/sysrq-trigger; while :; do sleep 1; done
 """
-ENTER_HOST = """mount -t virtiofs -o ro hostroot /newroot || exit 1
-for d in tmp run dev/shm; do mkdir -p /newroot/$d; [ $d = dev/shm ] || mount -t tmpfs tmpfs /newroot/$d; done
+ENTER_HOST = """mkdir /host; mount -t virtiofs -o ro hostroot /host && mount --bind /host /newroot || exit 1
+mount %(tmp)s /newroot/tmp || exit 1
+chmod 1777 /newroot/tmp
+for d in run %(scratch)s; do [ ! -d /newroot/$d ] || mount -t tmpfs -o mode=755 tmpfs /newroot/$d; done
+for d in %(keep)s; do
+	[ -d /newroot$d ] && continue
+	mkdir -p /newroot$d; mount --bind /host$d /newroot$d; mount -o remount,bind,ro /newroot$d
+done
 mount -t devtmpfs dev /newroot/dev; mkdir -p /newroot/dev/pts /newroot/dev/shm
 mount -t devpts devpts /newroot/dev/pts; mount -t tmpfs shm /newroot/dev/shm
 mount -t proc proc /newroot/proc; mount -t sysfs sys /newroot/sys; mount -t cgroup2 cg /newroot/sys/fs/cgroup
 cp /run.sh /newroot/run/run.sh; cp /end.sh /newroot/run/end.sh
-umount /proc /sys
+umount /proc /sys /host
 exec switch_root /newroot /bin/sh /run/end.sh
 """
 END_HOST = """export PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -155,7 +166,7 @@ class Machine:
                 raise CannotRun(f"{p} is missing: make deps")
         self.build, self.memory = os.path.abspath(build), memory
         self.kernel, self.modules = fetch_kernel(os.path.join(self.build, "vm"))
-        self.programs, self.files = [], {}
+        self.programs, self.files, self.keep = [], {}, []
 
     def add_program(self, path):
         self.programs.append(os.path.abspath(path))
@@ -163,7 +174,7 @@ class Machine:
     def add_file(self, name, data):
         self.files[name] = data
 
-    def _initramfs(self, script, host):
+    def _initramfs(self, script, host, tmp):
         r = Initramfs()
         for d in ("bin", "dev", "proc", "sys", "newroot", "m", "tmp", "mnt"):
             r.dirs(d)
@@ -178,18 +189,21 @@ class Machine:
                 r.copy(os.path.realpath(lib), lib)
         for name, data in self.files.items():
             r.file(name, data)
-        enter = ENTER_HOST if host else ENTER_SELF
+        enter = ENTER_SELF
+        if host:
+            enter = ENTER_HOST % {"tmp": f"-t ext4 {tmp}" if tmp else "-t tmpfs tmpfs", "scratch": " ".join(SCRATCH),
+                                  "keep": " ".join(self.keep)}
         r.file("init", (INIT % {"modules": " ".join(MODULES), "enter": enter}).encode())
         r.file("run.sh", (RUN % {"script": script}).encode())
         r.file("end.sh", END_HOST.encode())
         return r.bytes()
 
-    def run(self, script, disks=(), host=False, timeout=120, stop=None):
+    def run(self, script, disks=(), host=False, timeout=120, stop=None, tmp=None):
         work = tempfile.mkdtemp(prefix="vm-")
         fsd = None
         try:
             with open(work + "/initramfs", "wb") as f:
-                f.write(self._initramfs(script, host))
+                f.write(self._initramfs(script, host, tmp))
             argv = [QEMU, "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", f"{self.memory}M", "-smp", "2",
                     "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio",
                     "-kernel", self.kernel, "-initrd", work + "/initramfs", "-append",
