@@ -225,7 +225,7 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++)
 		if (strcmp(argv[i], INIT_WORD_ROOT) == 0)
 			run_as_root();
-	(void)signal(SIGPIPE, SIG_IGN);
+	run_prepare();
 	(void)sigemptyset(&chld);
 	(void)sigaddset(&chld, SIGCHLD);
 	(void)sigprocmask(SIG_BLOCK, &chld, NULL);

@@ -19,7 +19,24 @@
 #define PATH_LEN     4096
 #define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin"
 
-static bool root; /* the agent is uid 0 */
+static bool root;         /* the agent is uid 0 */
+static uint64_t bounding; /* pid 1's bounding set: nothing adds to it */
+
+void run_prepare(void)
+{
+	int has;
+
+	for (unsigned long c = 0; c < 64; c++) {
+		if ((has = prctl(PR_CAPBSET_READ, c, 0, 0, 0)) < 0)
+			break; /* the last one that this kernel knows */
+		bounding |= (uint64_t)has << c;
+	}
+	/* what spawn or a runtime ignored would be ignored by every command */
+	for (int s = 1; s < 65; s++)
+		(void)signal(s, SIG_DFL);
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)umask(022);
+}
 
 void run_as_root(void)
 {
@@ -45,15 +62,9 @@ static int drop_caps(void)
 
 	if (!DEFENCE("drop-caps"))
 		return 0;
-	for (unsigned long c = 0; c < 64; c++) {
-		if (c < 32 && (keep & 1u << c))
-			continue;
-		if (prctl(PR_CAPBSET_READ, c, 0, 0, 0) < 0)
-			break; /* the last one that this kernel knows */
-		if (prctl(PR_CAPBSET_READ, c, 0, 0, 0) > 0 &&
-		    prctl(PR_CAPBSET_DROP, c, 0, 0, 0) < 0)
+	for (uint64_t drop = bounding & ~(uint64_t)keep; drop; drop &= drop - 1)
+		if (prctl(PR_CAPBSET_DROP, __builtin_ctzll(drop), 0, 0, 0) < 0)
 			return -1;
-	}
 	/* the raw calls: they change this thread alone, which is all there is */
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 ||
 	    syscall(SYS_setgroups, 0, NULL) < 0 || syscall(SYS_setresgid, gid, gid, gid) < 0 ||
@@ -75,12 +86,12 @@ static int arrange(const struct init_request *q, const int *fds)
 	return DEFENCE("init-close-fds") ? (int)syscall(SYS_close_range, 3, ~0u, 0) : 0;
 }
 
+/* Pid 1 ignores one and blocks one; run_prepare() saw to the others. */
 static void reset_signals(void)
 {
 	sigset_t none;
 
-	for (int s = 1; s < 65; s++)
-		(void)signal(s, SIG_DFL);
+	(void)signal(SIGPIPE, SIG_DFL);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -163,7 +174,6 @@ static __attribute__((noreturn)) void child(
 		_exit(126);
 	}
 	reset_signals();
-	(void)umask(022);
 	if (!*q->cwd || chdir(q->cwd) < 0)
 		(void)!chdir("/");
 	*error = execute(q);

@@ -19,6 +19,9 @@
 
 struct init_request;
 
+/* Once, before anything runs: signals, umask, and what every command is to be rid of. Done here it
+ * costs no command its time. */
+void run_prepare(void);
 /* Before the first command: it is run as root. */
 void run_as_root(void);
 

@@ -103,6 +103,8 @@ static void the_agent_is_who_it_should_be(void **state)
 	expect("hostname; pwd; umask; stat -c '%U:%G %a' /home/agent; echo ~",
 	    "agent\n/home/agent\n0022\n"
 	    "agent:agent 755\n/home/agent\n");
+	expect("grep -E 'Sig(Blk|Ign)' /proc/self/status",
+	    "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
 	expect("stat -c '%U:%G' / /etc/passwd /run/postern", "root:root\nroot:root\nroot:root\n");
 	if (json_is_true(json_object_get(box.enforced, "usr_mapped")))
 		expect("stat -c '%U:%G' /usr /usr/bin/true", "root:root\nroot:root\n");
