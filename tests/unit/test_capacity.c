@@ -113,7 +113,7 @@ static void sums_pids_files_and_mounts(void **state)
 	h.files = 4096 + 10 * 1024;
 	accepted(f, &h);
 	h.files -= 1;
-	refused(f, &h, "1320720 of files", "14335");
+	refused(f, &h, "1310720 of files", "14335");
 	h = large;
 	h.mounts = 1000 + 10 * CAPACITY_MOUNTS / 2;
 	accepted(f, &h);
