@@ -43,7 +43,7 @@ struct spawn {
 	pid_t pid;
 };
 
-static char instance[32], state_name[64];
+static char instance[32], state_name[64], workspaces_name[64];
 static int build_fd = -1, cgroup_fd[4];
 static const char *const hierarchies[] = {NULL, "memory", "pids", "cpu"};
 
@@ -55,18 +55,21 @@ static pid_t launch(int link)
 	struct launch l;
 	int libexec = openat(build_fd, "libexec/postern", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int state = fd_open_dir(build_fd, state_name, 0700);
+	int workspaces = fd_open_dir(build_fd, workspaces_name, 0700);
 	pid_t pid;
 
 	launch_init(&l, libexec, "postern-spawn");
 	launch_fd(&l, NULL, link);
 	launch_fd(&l, "state", state);
 	launch_fd(&l, "libexec", libexec);
+	launch_fd(&l, "workspaces", workspaces);
 	launch_arg(&l, "instance=%s", instance);
 	launch_arg(&l, "idbase=%u", IDBASE);
 	launch_arg(&l, "idcount=%u", IDCOUNT);
 	pid = launch_run(&l, &e);
 	(void)close(libexec);
 	(void)close(state);
+	(void)close(workspaces);
 	return pid;
 }
 
@@ -113,13 +116,17 @@ static void ask(
 	assert_int_equal(r, 0);
 }
 
+/* What the walk of an ended sandbox tells has its own tests. */
 static void hear(struct spawn *s, const char *type, struct msg *m)
 {
 	struct pollfd p = {chan_fd(s->core), POLLIN, 0};
 
-	if (!chan_pending(s->core))
-		assert_int_equal(poll(&p, 1, 10000), 1);
-	assert_int_equal(chan_recv(s->core, m, NULL), 1);
+	do {
+		msg_done(m);
+		if (!chan_pending(s->core))
+			assert_int_equal(poll(&p, 1, 10000), 1);
+		assert_int_equal(chan_recv(s->core, m, NULL), 1);
+	} while (msg_is(m, "walk.up"));
 	assert_true(msg_is(m, type));
 }
 
@@ -464,6 +471,7 @@ static int setup(void **state)
 	build_fd = open(rig_build_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	(void)snprintf(instance, sizeof instance, "spawn%d", (int)getpid());
 	(void)snprintf(state_name, sizeof state_name, "state-%s", instance);
+	(void)snprintf(workspaces_name, sizeof workspaces_name, "workspaces-%s", instance);
 	for (size_t i = 0; i < 4; i++)
 		cgroup_fd[i] = cgroup_find(hierarchies[i], path, sizeof path, NULL, 0) == 0
 		                   ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
@@ -476,6 +484,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
+	(void)unlinkat(build_fd, workspaces_name, AT_REMOVEDIR);
 	return unlinkat(build_fd, state_name, AT_REMOVEDIR);
 }
 
