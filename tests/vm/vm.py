@@ -42,7 +42,7 @@ ENTER_SELF = """mkdir -p /tmp /mnt; mount -t cgroup2 cg /sys/fs/cgroup
 sh /run.sh
 sync; echo o >/proc/sysrq-trigger; while :; do sleep 1; done
 """
-ENTER_HOST = """mkdir /host; mount -t virtiofs -o ro hostroot /host && mount --bind /host /newroot || exit 1
+ENTER_HOST = """mkdir /host; mount -t virtiofs -o ro machine /host && mount --bind /host /newroot || exit 1
 mount %(tmp)s /newroot/tmp || exit 1
 chmod 1777 /newroot/tmp
 for d in run %(scratch)s; do [ ! -d /newroot/$d ] || mount -t tmpfs -o mode=755 tmpfs /newroot/$d; done
@@ -214,7 +214,7 @@ class Machine:
                 fsd = self._virtiofsd(work + "/fs.sock")
                 argv += ["-object", f"memory-backend-memfd,id=mem,size={self.memory}M,share=on",
                          "-numa", "node,memdev=mem", "-chardev", f"socket,id=c0,path={work}/fs.sock",
-                         "-device", "vhost-user-fs-pci,chardev=c0,tag=hostroot"]
+                         "-device", "vhost-user-fs-pci,chardev=c0,tag=machine"]
             return self._talk(argv, timeout, stop)
         finally:
             if fsd:
