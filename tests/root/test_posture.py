@@ -61,6 +61,8 @@ def kind(p, pid, n, link):
         return link.split(":", 1)[1].strip("[]")
     if link.startswith("pipe:"):
         return "pipe"
+    if link.startswith("/root/dev/"):  # a sandbox's root, seen from above it
+        link = link[len("/root"):]
     if link.startswith("/dev/null") or link.startswith("/dev/pts"):
         return link.split("/")[2]
     if link.startswith(p.state):
@@ -109,7 +111,7 @@ def socket_kind(p, pid, inode):
 
 
 VARY = {"supervisor": ("unix-seqpacket", "pidfd"), "core": ("unix-seqpacket",), "listener": ("unix-seqpacket",), 
-        "spawn": ("namespace", "elsewhere", "cgroup", "pidfd", "pts")}
+        "spawn": ("namespace", "elsewhere", "cgroup", "pidfd", "pts", "eventfd")}
 
 
 def describe(p, role, pid):
