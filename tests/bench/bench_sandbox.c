@@ -25,6 +25,7 @@
 #include "tests/support/sandbox_rig.h"
 
 #define ROUNDS_MAX 2000
+#define SUSTAINED  300 /* starts, and how many a second at least */
 #define COMMAND    "/usr/bin/true"
 /* two changes of context and the reading of arguments for each program */
 #define WATCHED_GOAL 1.5
@@ -254,6 +255,12 @@ int main(int argc, char **argv)
 		live[i] = run_live(&x);
 		seen[i] = run_live(&y);
 	}
+	/* one after the other with all that comes between them: the end, and new spares */
+	int64_t begin = clock_mono_ns(), each;
+
+	for (int i = 0; i < SUSTAINED; i++)
+		(void)run_start(&plan, "cold");
+	each = (clock_mono_ns() - begin) / SUSTAINED;
 	(void)close(ask[1]);
 	(void)waitpid(peers, NULL, 0);
 	(void)box_end(&x, NULL);
@@ -276,5 +283,7 @@ int main(int argc, char **argv)
 	row("exec in a live sandbox / vfork+exec", l, p, 1.05, "vfork, execve " COMMAND);
 	row("exec in a watched live sandbox / in an unwatched one", s, l, WATCHED_GOAL,
 	    "the same command in a live sandbox without a watch");
+	row("sustained: a start, its end, its spares / a second's 300th part", (double)each / 1e3,
+	    1e6 / SUSTAINED, 1.0, "the limit");
 	return 0;
 }
