@@ -62,7 +62,8 @@ static void run(struct channel *ch, struct pipes *p)
 	ch->init_id = s->sshd ? s->next_channel++ : ch->id;
 	buf_init(&b, INIT_REQUEST_MAX);
 	init_put_exec(&b, ch->init_id, ch->command.pty ? INIT_PTY : 0,
-	    s->plan.workspace_mode == PLAN_WORKSPACE_NONE ? COMMAND_HOME : COMMAND_WORK, argv, envp);
+	    s->plan.workspace_mode == PLAN_WORKSPACE_NONE ? COMMAND_HOME : COMMAND_WORK, argv,
+	    envp);
 	r = buf_status(&b) < 0 ? -E2BIG : session_request(s, &b, p->inner, p->n);
 	if (r == 0 && s->state == SESSION_NEW && (r = session_order(s)) < 0) {
 		session_failed(s, "spawn", "spawn cannot be reached"); /* denies ch as well */
