@@ -44,10 +44,8 @@ struct spawn {
 };
 
 static char instance[32], state_name[64], workspaces_name[64];
-static int build_fd = -1, cgroup_fd[4];
+static int build_fd = -1, cgroup_fd[4] = {-1, -1, -1, -1};
 static const char *const hierarchies[] = {NULL, "memory", "pids", "cpu"};
-
-/* ---- starting and stopping ---- */
 
 static pid_t launch(int link)
 {
@@ -67,9 +65,8 @@ static pid_t launch(int link)
 	launch_arg(&l, "idbase=%u", IDBASE);
 	launch_arg(&l, "idcount=%u", IDCOUNT);
 	pid = launch_run(&l, &e);
-	(void)close(libexec);
-	(void)close(state);
-	(void)close(workspaces);
+	for (int fd = 0; fd < 3; fd++)
+		(void)close((const int[]){libexec, state, workspaces}[fd]);
 	return pid;
 }
 
@@ -470,9 +467,8 @@ static int setup(void **state)
 	(void)snprintf(state_name, sizeof state_name, "state-%s", instance);
 	(void)snprintf(workspaces_name, sizeof workspaces_name, "workspaces-%s", instance);
 	for (size_t i = 0; i < 4; i++)
-		cgroup_fd[i] = cgroup_find(hierarchies[i], path, sizeof path, NULL, 0) == 0
-		                   ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-		                   : -1;
+		if (cgroup_find(hierarchies[i], path, sizeof path, NULL, 0) == 0)
+			cgroup_fd[i] = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int fd = fd_open_dir(build_fd, state_name, 0700);
 	(void)close(fd);
 	return fd < 0 ? -1 : 0;
