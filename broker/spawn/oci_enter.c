@@ -191,6 +191,8 @@ static int hide_cgroups(bool told)
 		return 0;
 	}
 	TRY(unshare(CLONE_NEWCGROUP));
+	/* where version 2 is alone it cannot be mounted over itself */
+	(void)umount2("/sys/fs/cgroup", MNT_DETACH);
 	TRY(mount("cgroup2", "/sys/fs/cgroup", "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL));
 	return 0;
 }
