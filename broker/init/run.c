@@ -24,6 +24,7 @@ static uint64_t bounding; /* pid 1's bounding set: nothing adds to it */
 
 void run_prepare(void)
 {
+	static const unsigned long usual[4]; /* the kernel's struct sigaction: SIG_DFL */
 	int has;
 
 	for (unsigned long c = 0; c < 64; c++) {
@@ -31,9 +32,10 @@ void run_prepare(void)
 			break; /* the last one that this kernel knows */
 		bounding |= (uint64_t)has << c;
 	}
-	/* what spawn or a runtime ignored would be ignored by every command */
+	/* what spawn or a runtime ignored would be ignored by every command; the raw call, as libc
+	 * keeps a few for itself */
 	for (int s = 1; s < 65; s++)
-		(void)signal(s, SIG_DFL);
+		(void)syscall(SYS_rt_sigaction, s, &usual, NULL, 8);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)umask(022);
 }
