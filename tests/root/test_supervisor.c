@@ -195,7 +195,7 @@ static void gives_each_daemon_exactly_its_descriptors_and_arguments(void **state
 
 	up(w);
 	assert_line(w, "core fds 0 1 2 3 4 5 stdin /dev/null", "", 1);
-	assert_line(w, "spawn fds 0 1 2 3 4 5 stdin /dev/null", "", 1);
+	assert_line(w, "spawn fds 0 1 2 3 4 5 6 stdin /dev/null", "", 1);
 	assert_line(w, "signer fds 0 1 2 3 4 stdin /dev/null", "", 1);
 	assert_line(w, "listener fds 0 1 2 3 4 stdin /dev/null", "", 1);
 	assert_line(w, "export fds 0 1 2 3 4 5 6 stdin /dev/null", "", 1);
@@ -205,7 +205,8 @@ static void gives_each_daemon_exactly_its_descriptors_and_arguments(void **state
 	assert_line(w, "core started", want, 1);
 	(void)snprintf(want, sizeof want, " instance=main idbase=%u idcount=131072", base);
 	assert_line(w, "core started", want, 1);
-	(void)snprintf(want, sizeof want, " instance=main idbase=%u idcount=131072", base);
+	(void)snprintf(want, sizeof want,
+	    " state=4 libexec=5 workspaces=6 instance=main idbase=%u idcount=131072", base);
 	assert_line(w, "spawn started", want, 1);
 	(void)snprintf(want, sizeof want, " uid=%u gid=%u keys=4", base + 2, base + 2);
 	assert_line(w, "signer started", want, 1);
