@@ -192,7 +192,7 @@ $(BUILD)/tests/unit/test_bad_power $(BUILD)/tests/unit/test_bad_disk: $(call obj
 RUNNER = tests/runner --build $(BUILD) --jobs $(JOBS)
 scripts = $(wildcard tests/$(1)/test_*.sh tests/$(1)/test_*.py)
 
-.PHONY: deps check check-unit check-root check-e2e check-vm soak lint bench fuzz demo up install clean help format
+.PHONY: deps check check-unit check-root check-e2e check-vm soak lint bench fuzz demo up install clean help format files
 deps:
 	@sh etc/install-packages etc/packages.txt
 
@@ -245,6 +245,8 @@ escape: deps
 	@$(BUILD)/tests/root/test_escapes table
 lint:
 	@sh tests/lint.sh
+files:
+	@python3 tests/purpose.py
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 bench: deps
@@ -274,6 +276,7 @@ help:
 ## fuzz           explore with libFuzzer for FUZZ_SECONDS a target
 ## escape         attacks on a sandbox, natively and inside, side by side
 ## lint           layers, headers, banned functions, formatting
+## files          what each source file is for
 ## install        DESTDIR= PREFIX=
 
 -include $(shell find $(BUILD)/obj $(BUILD)/weak -name '*.d' 2>/dev/null)

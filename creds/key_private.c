@@ -1,3 +1,4 @@
+/* Private keys: OpenSSH's file format (PROTOCOL.key) into libcrypto, and out again. */
 #include "creds/key_file.h"
 
 #include <openssl/bn.h>

@@ -1,3 +1,4 @@
+/* Signatures of public keys, in SSH's encoding. */
 #include "creds/key.h"
 
 #include <openssl/ecdsa.h>

@@ -1,3 +1,4 @@
+/* Ed25519 as notes use it: raw keys and signatures. */
 #include "creds/note_internal.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Keys of the seals from their seeds, by HKDF. */
 #include "creds/sealer_internal.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* A message's body against its row of the table: each field's type, length and bounds. */
 #include "lib/msg.h"
 
 #include <errno.h>

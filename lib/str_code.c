@@ -1,3 +1,4 @@
+/* Base64, base64url and hexadecimal text. */
 #include "lib/str.h"
 
 #include <errno.h>

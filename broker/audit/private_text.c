@@ -1,3 +1,4 @@
+/* The text of private values: which fields have them, and commitments as records write them. */
 #include <errno.h>
 #include <string.h>
 

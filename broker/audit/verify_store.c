@@ -1,3 +1,7 @@
+/*
+ * Verification of a log in the store (verify.h): its records, its tree, its head, and what
+ * belongs to no log.
+ */
 #include "broker/audit/verify.h"
 
 #include <errno.h>

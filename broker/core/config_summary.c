@@ -1,3 +1,4 @@
+/* The configuration as `postern check` and `--json` show it: no key, no file's contents. */
 #include "broker/core/config.h"
 
 #include "broker/core/grant.h"

@@ -1,3 +1,4 @@
+/* The configuration again, whole or not at all. */
 #include <string.h>
 
 #include "broker/core/capacity.h"

@@ -1,3 +1,4 @@
+/* The core's end of init's request socket: made, kept while the core is away, written to. */
 #include "broker/core/session.h"
 
 #include <errno.h>

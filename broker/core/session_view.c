@@ -1,3 +1,4 @@
+/* A session as others see it: the row in the store, and the summary for operators. */
 #include "broker/core/session.h"
 
 #include <stdlib.h>

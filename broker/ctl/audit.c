@@ -1,3 +1,4 @@
+/* audit show: which records, in which order, how many. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>

@@ -1,3 +1,4 @@
+/* ca init. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

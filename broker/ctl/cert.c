@@ -1,3 +1,4 @@
+/* cert issue and cert show: a scope from options, and a certificate for people. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

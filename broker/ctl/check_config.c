@@ -1,3 +1,4 @@
+/* postern check: the files of the configuration, and what they name. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

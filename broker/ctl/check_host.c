@@ -1,3 +1,4 @@
+/* postern check: the kernel, cgroups, ids and clock of this host. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>

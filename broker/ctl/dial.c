@@ -1,3 +1,7 @@
+/*
+ * What every command begins with: paths below the state directory, a link to the core, a
+ * question.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>

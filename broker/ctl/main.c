@@ -16,7 +16,7 @@ static void help_all(void)
 	for (const struct ctl_command *c = ctl_commands; c->noun; c++) {
 		(void)snprintf(name, sizeof name, "%s%s%s", c->noun, c->verb ? " " : "",
 		    c->verb ? c->verb : "");
-		(void)printf("  %-17s %s\n", name, c->help);
+		(void)printf("  %-18s %s\n", name, c->help);
 	}
 	(void)puts(
 	    "\nWithout --state it speaks to the installed Postern, with it to `postern up --state "

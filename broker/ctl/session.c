@@ -9,6 +9,7 @@
 /* broker/core/ctl_answers.h has the shapes. */
 
 #define CELL 256
+#define LINE 2048 /* of a field */
 
 enum { STARTED = 7, ENDS }; /* columns of `session list` */
 
@@ -87,31 +88,51 @@ static void print_rows(const json_t *data, const char *key, const char *const *c
 	table_print(t, stdout);
 }
 
-/* An object's scalars on one line. */
-static void print_object(const json_t *data, const char *name)
+/* An object within an object: its scalars on one line. */
+static void print_inner(const char *name, json_t *o)
 {
-	json_t *o = json_object_get(data, name), *v;
-	char text[CELL], line[1024];
+	char text[CELL], line[LINE];
 	const char *key, *value;
+	json_t *v;
 	size_t n = 0;
 
-	if (!json_is_object(o))
-		return;
 	line[0] = '\0';
 	json_object_foreach(o, key, v)
 	{
-		if ((value = json_text(v, NULL, text, sizeof text)) && n < sizeof line)
+		if ((value = json_text(v, NULL, text, sizeof text)) && *value && n < sizeof line)
 			n += (size_t)snprintf(
 			    line + n, sizeof line - n, "%s%s=%s", n ? " " : "", key, value);
 	}
-	field_print(stdout, name, line);
+	if (n)
+		field_print(stdout, name, line);
+}
+
+/* A row for each thing that the object says; a list of objects has a row for each of them. */
+static void print_object(const json_t *data, const char *object)
+{
+	json_t *v, *o;
+	char name[64], value[LINE];
+	const char *key;
+	size_t i;
+
+	json_object_foreach(json_object_get(data, object), key, v)
+	{
+		(void)snprintf(name, sizeof name, "%s %.40s", object, key);
+		if (json_is_object(v)) {
+			print_inner(name, v);
+		} else if (json_is_object(json_array_get(v, 0))) {
+			json_array_foreach(v, i, o) print_inner(name, o);
+		} else if (json_text(v, NULL, value, sizeof value) && *value) {
+			field_print(stdout, name, value);
+		}
+	}
 }
 
 /* Seconds since 1970, and a span, as people say them; what is empty says nothing. */
 static void print_grant(const json_t *data)
 {
 	json_t *grant = json_object_get(data, "grant"), *v;
-	char name[64], value[2048];
+	char name[64], value[LINE];
 	const char *key;
 
 	json_object_foreach(grant, key, v)

@@ -1,3 +1,4 @@
+/* A walk through a log's records (pull.h): one page asked at a time. */
 #include "broker/export/pull.h"
 
 #include <errno.h>

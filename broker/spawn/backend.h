@@ -1,6 +1,6 @@
 /*
- * The seam behind which an isolation tier builds sandboxes. One back end today (namespaces); others
- * (an OCI runtime, a virtual machine) come beside it, chosen by the template.
+ * The seam behind which an isolation tier builds sandboxes: namespaces (backend_ns.h), an OCI
+ * runtime (backend_oci.h), a virtual machine (backend_vm.h), chosen by the plan (backend_tiers.h).
  *
  * All calls come from spawn's one thread. start() returns when init runs or has failed; nothing
  * of a failed start is left. End is asynchronous: the back end reports through ended().

@@ -1,7 +1,6 @@
 /*
- * postern-spawn state=FD idbase=N idcount=N instance=NAME libexec=FD
- * workspaces=FD; fd 3 is the link to the
- * supervisor.
+ * postern-spawn state=FD libexec=FD workspaces=FD idbase=N idcount=N instance=NAME; fd 3 is the
+ * link to the supervisor.
  *
  * The one privileged process: builds sandboxes from resolved plans, and holds no secret.
  */

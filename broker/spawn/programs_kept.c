@@ -1,3 +1,4 @@
+/* Lists of programs that were looked up already: found again by plan and files, made when not. */
 #include "broker/spawn/programs.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* How strong a list of programs is: known interpreters, by name. */
 #include "broker/spawn/programs.h"
 
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* What the core asks of spawn: one function for each message. */
 #include "broker/spawn/serve_internal.h"
 
 #include <string.h>

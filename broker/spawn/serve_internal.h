@@ -1,6 +1,12 @@
 /*
- * What the files of spawn's loop share: serve.c (links, the end of things), serve_ask.c (what the
- * core asks), serve_lease.c (knocks at credential listeners).
+ * What the files of spawn's loop share. Nobody else includes it.
+ *
+ *   serve.c            links, and the end of things
+ *   serve_ask.c        what the core asks
+ *   serve_lease.c      knocks at credential listeners
+ *   serve_walk.c       who reads what a session has left
+ *   serve_watch.c      who sees which programs run
+ *   serve_workspace.c  what operators ask of workspaces
  */
 #ifndef POSTERN_SPAWN_SERVE_INTERNAL_H
 #define POSTERN_SPAWN_SERVE_INTERNAL_H

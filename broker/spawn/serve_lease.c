@@ -1,3 +1,4 @@
+/* Knocks at a credential listener: spawn starts the session's lease process. */
 #include "broker/spawn/serve_internal.h"
 
 #include <signal.h>

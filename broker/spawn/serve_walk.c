@@ -1,3 +1,4 @@
+/* A dead session's files: spawn starts postern-walk, and waits for it so long and no longer. */
 #include "broker/spawn/serve_internal.h"
 
 #include <signal.h>

@@ -1,3 +1,4 @@
+/* A session's watch process: its link for the core, and its end, which is the session's. */
 #include "broker/spawn/serve_internal.h"
 
 #include <sys/socket.h>

@@ -1,3 +1,4 @@
+/* The export gate's table of names: hooks, editor, build, shell and package configuration. */
 #include "broker/walk/gate.h"
 
 #include "lib/util.h"
