@@ -115,7 +115,8 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 		rootfs_done(&root);
 		return r;
 	}
-	own_inodes = ns_inodes(root.up);
+	/* and what each overlay more makes for itself */
+	own_inodes = ns_inodes(root.up) + (root.own_usr ? 1 : 0) + (root.dpkg >= 0 ? 1 : 0);
 	f->step = "workspace";
 	(void)str_copy(s->session, sizeof s->session, session);
 	if ((r = workspace_make(b->work, session, p, base, root.up, b->landlock, &work, e)) < 0) {

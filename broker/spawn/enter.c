@@ -24,6 +24,7 @@
 #include "broker/spawn/cgroup.h"
 #include "broker/spawn/filter.h"
 #include "broker/spawn/host.h"
+#include "broker/spawn/install.h"
 #include "broker/spawn/landlock.h"
 #include "broker/spawn/netns.h"
 #include "broker/spawn/plan.h"
@@ -129,7 +130,9 @@ RAW_SYSCALLS static int mount_parts(struct enter *n)
 	const struct rootfs *f = n->rootfs;
 	int r;
 
-	if (f->usr >= 0 && (r = attach(f->usr, "/mnt/usr")) < 0)
+	if (f->usr >= 0 && !f->own_usr && (r = attach(f->usr, "/mnt/usr")) < 0)
+		return r;
+	if ((r = install_enter(f)) < 0)
 		return r;
 	TRY(mount("/dev", "/mnt/dev", NULL, MS_BIND, NULL));
 	if ((r = attach(f->pts, "/mnt/dev/pts")) < 0)

@@ -160,7 +160,8 @@ static void find_masks(struct host *h)
 static int build(const char *state, struct err *e)
 {
 	static const char *const dirs[] = {BASE "/proc", BASE "/usr", BASE "/dev", BASE "/blank",
-	    BASE "/skel", BASE "/roots", BASE "/mnt", BASE "/low", BASE "/low2", BASE "/up"};
+	    BASE "/skel", BASE "/roots", BASE "/mnt", BASE "/low", BASE "/low2", BASE "/low3",
+	    BASE "/low4", BASE "/up"};
 	int r;
 
 	/* what lies below /tmp itself must be reached before it is covered */

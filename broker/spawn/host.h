@@ -11,7 +11,8 @@
  *   /skel        STATE/spawn, where template skeletons are (broker/spawn/skeleton.h)
  *   /roots/N     directories named as roots by templates
  *   /blank       what masks files and directories; and HOST_SHELL, which is above a sandbox's root
- *   /mnt /low /low2 /up       empty: where a new sandbox assembles its root, in its own copy
+ *   /mnt /low /low2 /low3 /low4 /up    empty: where a new sandbox assembles its root, in its own
+ * copy
  *
  * A path of the host is looked up below root_fd; only binding it needs host_bind().
  */

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "broker/spawn/install.h"
 #include "broker/spawn/skeleton.h"
 #include "lib/defence.h"
 #include "lib/err.h"
@@ -92,13 +93,16 @@ static int name_machine(int up, uint32_t base)
 }
 
 /* u becomes the root directory of the sandbox, so it belongs to the sandbox's root. */
-static int furnish_upper(int up, uint32_t base)
+static int furnish_upper(const struct rootfs *f, int up, uint32_t base)
 {
+	int r;
+
 	if (mkdirat(up, "u", 0755) < 0 || fchownat(up, "u", base, base, 0) < 0 ||
 	    mkdirat(up, "w", 0700) < 0 || mkdirat(up, "shm", 0700) < 0 ||
 	    fchownat(up, "shm", base, base, 0) < 0 || fchmodat(up, "shm", 01777, 0) < 0)
 		return -errno;
-	return name_machine(up, base);
+	r = install_furnish(f, up, base);
+	return r < 0 ? r : name_machine(up, base);
 }
 
 /* Of one sandbox, its channels' and its own: kernel.pty.max is the whole host's. */
@@ -140,6 +144,18 @@ static int make_usr(struct rootfs *f, int userns, struct err *e)
 	return f->usr < 0 ? fail(e, "/usr", f->usr) : 0;
 }
 
+/* Files of ids that nobody inside is cannot be replaced: such a /usr stays as it is. */
+static int make_own(const struct skeleton *s, struct rootfs *f, int userns, struct err *e)
+{
+	uint64_t ro = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+
+	f->own_usr = f->usr_mapped;
+	if (!f->own_usr || !s->dpkg[0])
+		return 0;
+	f->dpkg = clone_of(s->dpkg, ro, userns);
+	return f->dpkg < 0 ? fail(e, "/" INSTALL_DPKG, f->dpkg) : 0;
+}
+
 static int make(const struct skeleton *s, const struct plan *p, int userns, uint32_t base,
     struct rootfs *f, struct err *e)
 {
@@ -152,9 +168,11 @@ static int make(const struct skeleton *s, const struct plan *p, int userns, uint
 		return fail(e, p->root_path, f->low2);
 	if (!s->lower[0] && (r = make_usr(f, userns, e)) < 0)
 		return r;
+	if (install_wanted(p, s) && (r = make_own(s, f, userns, e)) < 0)
+		return r;
 	if ((f->up = make_upper(p)) < 0)
 		return fail(e, "tmpfs", f->up);
-	if ((r = furnish_upper(f->up, base)) < 0)
+	if ((r = furnish_upper(f, f->up, base)) < 0)
 		return fail(e, "tmpfs", r);
 	if ((f->pts = make_pts()) < 0)
 		return fail(e, "devpts", f->pts);
@@ -181,6 +199,7 @@ void rootfs_moved(struct rootfs *f)
 	util_close(&f->low2);
 	util_close(&f->up);
 	util_close(&f->usr);
+	util_close(&f->dpkg);
 }
 
 void rootfs_done(struct rootfs *f)

@@ -18,13 +18,15 @@ struct rootfs {
 	int low2; /* the template's directory, idmapped, read-only; -1 with the host's /usr */
 	int up;   /* a tmpfs of limited size: u and w for the overlay, shm for /dev/shm */
 	int usr;  /* the host's, idmapped if its file system can, read-only; -1 with a directory */
+	int dpkg; /* the host's database of packages, the same; -1 if nothing is installed */
 	int pts;  /* a devpts of its own; spawn keeps it, to open terminals */
 	bool usr_mapped;
+	bool own_usr; /* usr is a lower layer: install.h */
 };
 
 #define ROOTFS_NONE                                                                                \
 	{                                                                                          \
-		-1, -1, -1, -1, -1, false                                                          \
+		-1, -1, -1, -1, -1, -1, false, false                                               \
 	}
 
 /* base: the id that 0 inside maps to. Nothing is left of a failure. */

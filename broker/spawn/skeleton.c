@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "broker/spawn/host.h"
+#include "broker/spawn/install.h"
 #include "broker/spawn/skeleton_etc.h"
 #include "broker/spawn/tree.h"
 #include "lib/err.h"
@@ -34,6 +35,7 @@ struct entry {
 	struct entry *next;
 	char role[NAME_MAX_LEN + 1];
 	char root[PLAN_PATH_MAX]; /* key_of() */
+	bool root_user;
 	struct stamp stamps[ARRAY_LEN(sources)];
 	struct skeleton s;
 };
@@ -194,6 +196,18 @@ static void writable_of_root(struct skeleton *s, int root)
 		(void)close(fd);
 }
 
+static int prepare_installs(struct host *h, struct entry *t, int at, struct err *e)
+{
+	struct stat st;
+	int r = install_skeleton(h->root_fd, at);
+
+	if (r < 0)
+		return err_set(e, r, "skeleton: %s", strerror(-r));
+	if (fstatat(h->root_fd, INSTALL_DPKG "/status", &st, 0) < 0)
+		return 0;
+	return host_bind(h, "/" INSTALL_DPKG, t->s.dpkg, sizeof t->s.dpkg, e);
+}
+
 static int install(struct host *h, int at, struct err *e)
 {
 	int r;
@@ -214,8 +228,9 @@ static int fill(
 		return err_set(e, r, "skeleton: %s", strerror(-r));
 	if (p->root == PLAN_ROOT_HOST && (r = link_usr(h->root_fd, at, e)) < 0)
 		return r;
-	if ((r = skeleton_etc(root, p->root == PLAN_ROOT_HOST, at, p->role, e)) < 0 ||
-	    (r = install(h, at, e)) < 0)
+	if (p->root_user && p->root == PLAN_ROOT_HOST && (r = prepare_installs(h, t, at, e)) < 0)
+		return r;
+	if ((r = skeleton_etc(root, p, at, e)) < 0 || (r = install(h, at, e)) < 0)
 		return r;
 	writable_add(&t->s, "home");
 	writable_add(&t->s, "tmp");
@@ -282,8 +297,8 @@ int skeleton_get(
 		return e->code;
 	take_stamps(root, now);
 	for (t = s->list; t; t = t->next)
-		if (strcmp(t->role, p->role) == 0 && strcmp(t->root, key_of(p)) == 0 &&
-		    memcmp(t->stamps, now, sizeof now) == 0) {
+		if (strcmp(t->role, p->role) == 0 && t->root_user == p->root_user &&
+		    strcmp(t->root, key_of(p)) == 0 && memcmp(t->stamps, now, sizeof now) == 0) {
 			*ret = &t->s;
 			return 0;
 		}
@@ -294,6 +309,7 @@ int skeleton_get(
 		return err_set(e, -ENOMEM, "no memory");
 	memcpy(t->role, p->role, sizeof t->role);
 	(void)str_copy(t->root, sizeof t->root, key_of(p));
+	t->root_user = p->root_user;
 	memcpy(t->stamps, now, sizeof now);
 	if ((r = build(s, p, t, root, e)) < 0) {
 		free(t); /* its directory goes with the others */

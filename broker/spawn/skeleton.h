@@ -1,9 +1,9 @@
 /*
- * Skeletons: the lowest layer of a sandbox's root, on disk below STATE/spawn, one for each pair of
- * root and role. It holds the directories, the links /bin -> usr/bin as the host has them, a
- * synthetic /etc, an empty home, and our two programs below /run/postern. It belongs to root and is
- * mapped into each session's ids by an idmapped mount, so its file system must support those (ext4,
- * xfs, btrfs).
+ * Skeletons: the lowest layer of a sandbox's root, on disk below STATE/spawn, one for each
+ * root, role and whether the agent is root. It holds the directories, the links /bin -> usr/bin as
+ * the host has them, a synthetic /etc, an empty home, and our two programs below /run/postern. It
+ * belongs to root and is mapped into each session's ids by an idmapped mount, so its file system
+ * must support those (ext4, xfs, btrfs).
  *
  * A skeleton never changes once sandboxes use it. When the host's library cache, certificates or
  * alternatives have changed, a new one is made beside it. A new spawn removes what a former one
@@ -29,6 +29,8 @@ struct skeletons;
 struct skeleton {
 	char path[64];  /* in spawn's own mount namespace: /skel/N */
 	char lower[64]; /* the template's directory, /roots/N; empty for the host's /usr */
+	char
+	    dpkg[64]; /* the host's database of packages, /roots/N, where root installs; or empty */
 	/* directories of the root in which the agent may write, as far as modes allow:
 	 * for Landlock */
 	char writable[SKELETON_WRITABLE_MAX][64];

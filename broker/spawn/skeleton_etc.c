@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "broker/spawn/plan.h"
 #include "broker/spawn/tree.h"
 #include "lib/buf.h"
 #include "lib/err.h"
@@ -68,21 +69,27 @@ static int write_buf(int at, const char *name, struct buf *b)
 	return text ? tree_write(at, name, text) : buf_status(b);
 }
 
-static int write_users(int root, bool whole, int at, const char *role)
+/* Packages give their files to the users that every Debian has: that list, not the host's own. */
+static const char *const users[] = {"usr/share/base-passwd/passwd.master", "etc/passwd"};
+static const char *const groups[] = {"usr/share/base-passwd/group.master", "etc/group"};
+
+static int write_users(int root, const struct plan *p, int at)
 {
+	bool whole = p->root == PLAN_ROOT_HOST, fixed = whole && !p->root_user;
+	const char *role = p->role;
 	struct stat st;
 	const char *shell = fstatat(root, "usr/bin/bash", &st, 0) == 0 ? "/bin/bash" : "/bin/sh";
 	struct buf b;
 	int r;
 
 	buf_init(&b, PASSWD_MAX + 4096);
-	if (whole || add_entries(root, "etc/passwd", role, &b) < 0)
+	if (fixed || add_entries(root, users[!whole], role, &b) < 0)
 		buf_printf(&b, "root:x:0:0:root:/root:/usr/sbin/nologin\n"
 		               "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n");
 	buf_printf(&b, "%s:x:%u:%u:agent:/home/agent:%s\n", role, AGENT_ID, AGENT_ID, shell);
 	r = write_buf(at, "etc/passwd", &b);
 	buf_reset(&b);
-	if (whole || add_entries(root, "etc/group", role, &b) < 0)
+	if (fixed || add_entries(root, groups[!whole], role, &b) < 0)
 		buf_printf(&b, "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n");
 	buf_printf(&b, "%s:x:%u:\n", role, AGENT_ID);
 	if (r == 0)
@@ -138,12 +145,12 @@ static int copy_all(int root, int at)
 	return r == 0 ? tree_write(at, "etc/profile", profile) : r;
 }
 
-int skeleton_etc(int root, bool whole, int at, const char *role, struct err *e)
+int skeleton_etc(int root, const struct plan *p, int at, struct err *e)
 {
 	int r;
 
-	if ((r = write_users(root, whole, at, role)) < 0 || (r = write_names(at, role)) < 0 ||
-	    (whole && (r = copy_all(root, at)) < 0))
+	if ((r = write_users(root, p, at)) < 0 || (r = write_names(at, p->role)) < 0 ||
+	    (p->root == PLAN_ROOT_HOST && (r = copy_all(root, at)) < 0))
 		return err_set(e, r, "synthetic /etc: %s", strerror(-r));
 	return 0;
 }
