@@ -68,7 +68,7 @@ const struct msg_type msg_types[] = {
 
     /* ---- the listener: who has connected ---- */
     {"worker.pair", MSG_LISTENER, MSG_CORE, LINKED, SMALL, NO_FDS,
-        {{"slot", MSG_INT, 65535, false}}},
+        {{"slot", MSG_INT, 65535, false}, {"pid", MSG_INT, INT32_MAX, true}}},
     {"worker.paired", MSG_CORE, MSG_LISTENER, LINKED, SMALL, 1, 1,
         {{"slot", MSG_INT, 65535, false}, CONN}},
     {"conn.accepted", MSG_LISTENER, MSG_CORE, LINKED, SMALL, NO_FDS,
@@ -131,6 +131,10 @@ const struct msg_type msg_types[] = {
         {ID, {"pid", MSG_INT, INT32_MAX, false}, {"enforced", MSG_OBJECT, 32, false}}},
     {"sandbox.failed", MSG_SPAWN, MSG_CORE, LINKED, SMALL, NO_FDS,
         {ID, {"step", MSG_STRING, 64, false}, REASON}},
+    /* a started session's worker: what it buffers counts against the session's tenant; not answered
+     */
+    {"sandbox.charge", MSG_CORE, MSG_SPAWN, LINKED, SMALL, NO_FDS,
+        {ID, {"pid", MSG_INT, INT32_MAX, false}}},
     {"sandbox.pty", MSG_CORE, MSG_SPAWN, LINKED, SMALL, NO_FDS, {ID}},
     {"sandbox.pty.opened", MSG_SPAWN, MSG_CORE, LINKED, SMALL, 2, 2, {ID}}, /* master, slave */
     {"sandbox.end", MSG_CORE, MSG_SPAWN, LINKED, SMALL, NO_FDS, {ID}},

@@ -57,6 +57,7 @@ struct conn {
 	enum conn_route route;
 	enum conn_state state;
 	struct peer *peer;
+	pid_t worker; /* whom the listener named; 0: nobody, or not known any more */
 	char remote[65], local[65];
 	uint8_t user[CONN_USER_MAX];
 	size_t user_len;

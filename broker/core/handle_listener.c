@@ -41,6 +41,7 @@ static int on_pair(struct peer *p, struct msg *m, struct err *e)
 		conn_free(k);
 		return 0;
 	}
+	k->worker = (pid_t)msg_int(m, "pid", 0);
 	conn_set_phase(k);
 	core_keep(c, "conn", k->id, chan_fd(k->peer->chan));
 	(void)peer_send_fds(p, "worker.paired", m->id,

@@ -224,6 +224,9 @@ void session_started(struct session *s, int64_t pid, json_t *enforced)
 	s->enforced = json_incref(enforced);
 	(void)note(s->core, "session.enforced", s->grant.tenant, session_subject(s),
 	    json_pack("{s:I, s:O}", "pid", (json_int_t)pid, "enforced", enforced));
+	if (s->conn && s->conn->worker > 0)
+		(void)peer_send(s->core->spawn, "sandbox.charge", 0,
+		    json_pack("{s:s, s:i}", "session", s->id, "pid", (int)s->conn->worker));
 	session_save(s);
 }
 

@@ -68,6 +68,8 @@ struct backend_ops {
 	bool (*layers)(const struct sandbox *s, struct backend_layers *ret);
 	/* Optional. False: its programs are not recorded. */
 	bool (*watch)(const struct sandbox *s, struct backend_watch *ret);
+	/* Optional: counts a process of ours that serves it against its tenant (cgroup.h). */
+	int (*charge)(struct sandbox *s, pid_t pid);
 	/* Kills every process. The pidfd becomes readable. */
 	void (*kill)(struct sandbox *s);
 	/* Work that nobody waits for, one step of it (spares): 1 if there is more to do, 0 if not

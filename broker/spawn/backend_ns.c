@@ -72,6 +72,17 @@ static int ns_prepare(
 	return r;
 }
 
+static int start_watch(struct ns_backend *b, struct sandbox *s, struct err *e)
+{
+	int r;
+
+	if ((r = watched_start(&b->host, s->spare.userns, &s->watched, e)) < 0)
+		return r;
+	if ((r = cgroup_charge(b->cgroups, &s->cgroup, s->watched.pid)) < 0)
+		return err_set(e, r, "the tenant's cgroup: %s", strerror(-r));
+	return 0;
+}
+
 static int build(struct ns_backend *b, const char *session, const struct plan *p, int init_fd,
     struct sandbox *s, struct backend_failure *f, struct err *e)
 {
@@ -99,11 +110,11 @@ static int build(struct ns_backend *b, const char *session, const struct plan *p
 	f->step = "namespaces";
 	if ((r = spare_take(&b->spares, &b->host, b->ids, &s->spare, e)) < 0)
 		return r;
-	f->step = "watch";
-	if (p->watch && (r = watched_start(&b->host, s->spare.userns, &s->watched, e)) < 0)
-		return r;
 	f->step = "cgroup";
 	if ((r = cgroup_make(b->cgroups, session, p, &s->cgroup, e)) < 0)
+		return r;
+	f->step = "watch";
+	if (p->watch && (r = start_watch(b, s, e)) < 0)
 		return r;
 	f->step = "rootfs";
 	if ((r = rootfs_make(
@@ -296,6 +307,11 @@ static void ns_stat(struct sandbox *s, struct backend_usage *ret)
 	cgroup_usage(s->b->cgroups, &s->cgroup, ret);
 }
 
+static int ns_charge(struct sandbox *s, pid_t pid)
+{
+	return cgroup_charge(s->b->cgroups, &s->cgroup, pid);
+}
+
 static bool ns_watch(const struct sandbox *s, struct backend_watch *ret)
 {
 	*ret = (struct backend_watch){
@@ -390,6 +406,7 @@ const struct backend_ops ns_ops = {
     .freeze = ns_freeze,
     .stat = ns_stat,
     .watch = ns_watch,
+    .charge = ns_charge,
     .layers = ns_layers,
     .kill = ns_kill,
     .idle = ns_idle,

@@ -138,6 +138,11 @@ static bool tiers_watch(const struct sandbox *s, struct backend_watch *ret)
 	return s->b->ops->watch && s->b->ops->watch(s->inner, ret);
 }
 
+static int tiers_charge(struct sandbox *s, pid_t pid)
+{
+	return s->b->ops->charge ? s->b->ops->charge(s->inner, pid) : 0;
+}
+
 static void tiers_kill(struct sandbox *s)
 {
 	s->b->ops->kill(s->inner);
@@ -213,6 +218,7 @@ static const struct backend_ops ops = {
     .stat = tiers_stat,
     .layers = tiers_layers,
     .watch = tiers_watch,
+    .charge = tiers_charge,
     .kill = tiers_kill,
     .idle = tiers_idle,
     .event_fd = tiers_event_fd,

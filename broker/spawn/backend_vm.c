@@ -442,6 +442,13 @@ static void vm_free(struct backend *base)
 	free(b);
 }
 
+static int vm_charge(struct sandbox *s, pid_t pid)
+{
+	struct vm *v = vm_of(s);
+
+	return cgroup_charge(vm_backend_of(v->b)->ns->cgroups, &v->cgroup, pid);
+}
+
 static const struct backend_ops ops = {
     .name = "microvm",
     .probe = vm_probe,
@@ -453,6 +460,7 @@ static const struct backend_ops ops = {
     .open_pty = vm_open_pty,
     .freeze = vm_freeze,
     .stat = vm_stat,
+    .charge = vm_charge,
     .kill = vm_kill,
     .reap = vm_reap,
     .free = vm_free,

@@ -16,8 +16,7 @@
 #include "lib/err.h"
 #include "lib/util.h"
 
-#define SWEEP_MS  2000
-#define MOVES_MAX 8
+#define SWEEP_MS 2000
 
 static const char *const names[] = {"memory", "pids", "cpu", "io"};
 static const char *const v1_names[] = {"memory", "pids", "cpu", "blkio"};
@@ -51,23 +50,6 @@ int cgroup_enable(int dir, const char *name, enum cgroup_controller k)
 	return cgroup_write(dir, name, "cgroup.subtree_control", text);
 }
 
-/* Everybody in one cgroup to another; some may fork meanwhile. */
-static void move_all(int dir, const char *from, const char *to)
-{
-	static char pids[65536];
-
-	for (int i = 0; i < MOVES_MAX; i++) {
-		if (cgroup_read(dir, from, "cgroup.procs", pids, sizeof(pids)) < 0 || !*pids)
-			return;
-		for (char *p = pids, *end; *p; p = end) {
-			end = p + strcspn(p, "\n");
-			if (*end)
-				*end++ = '\0';
-			(void)cgroup_write(dir, to, "cgroup.procs", p);
-		}
-	}
-}
-
 /* Version 2 lets a cgroup hold processes or controlled children, not both (cgroups(7), "no internal
  * processes"): whoever is in ours, all of it one service, moves to a leaf beside the sessions. */
 static int enable_own(int parent, enum cgroup_controller k)
@@ -78,7 +60,7 @@ static int enable_own(int parent, enum cgroup_controller k)
 		return r;
 	if (mkdirat(parent, CGROUP_LEAF, 0755) < 0 && errno != EEXIST)
 		return -errno;
-	move_all(parent, ".", CGROUP_LEAF);
+	cgroup_move(parent, ".", parent, CGROUP_LEAF);
 	return cgroup_enable(parent, ".", k);
 }
 
@@ -94,8 +76,18 @@ static void leave_leaf(struct cgroups *c)
 		(void)snprintf(text, sizeof(text), "-%s", names[k]);
 		(void)cgroup_write(parent, ".", "cgroup.subtree_control", text);
 	}
-	move_all(parent, CGROUP_LEAF, ".");
+	cgroup_move(parent, CGROUP_LEAF, parent, ".");
 	(void)unlinkat(parent, CGROUP_LEAF, AT_REMOVEDIR);
+}
+
+/* Workers outlive us, and are no sandbox's: they are charged to nobody before all is swept. */
+static void sweep(struct cgroups *c, size_t h, int wait_ms)
+{
+	int parent = c->parent[h];
+	bool leaf = h == CGROUP_UNIFIED && faccessat(parent, CGROUP_LEAF, F_OK, 0) == 0;
+
+	cgroup_gather(c->top[h], CGROUP_DAEMONS, parent, leaf ? CGROUP_LEAF : ".");
+	cgroup_sweep(c->top[h], h == CGROUP_UNIFIED ? CGROUP_TIES : NULL, wait_ms);
 }
 
 static int open_top(struct cgroups *c, size_t h, const char *path)
@@ -184,10 +176,10 @@ int cgroups_open(struct cgroups **ret, const char *instance, int state_fd, struc
 		if (open_top(c, k, dir) < 0)
 			util_close(&c->top[k]);
 	}
-	cgroup_sweep(c->top[CGROUP_UNIFIED], CGROUP_TIES, SWEEP_MS);
+	sweep(c, CGROUP_UNIFIED, SWEEP_MS);
 	for (size_t k = 0; k < CGROUP_CONTROLLERS; k++)
 		if (c->top[k] >= 0)
-			cgroup_sweep(c->top[k], NULL, SWEEP_MS);
+			sweep(c, k, SWEEP_MS);
 	c->tree = counts_below(c);
 	cgroup_io_find(c, state_fd);
 	*ret = c;
@@ -202,7 +194,7 @@ void cgroups_free(struct cgroups *c)
 		cgroup_drop_spare(c, &c->spares[--c->nspares]);
 	for (size_t h = 0; h <= CGROUP_UNIFIED; h++) {
 		if (c->top[h] >= 0) {
-			cgroup_sweep(c->top[h], h == CGROUP_UNIFIED ? CGROUP_TIES : NULL, 0);
+			sweep(c, h, 0);
 			(void)unlinkat(c->parent[h], c->top_name, AT_REMOVEDIR);
 		}
 		if (c->top[h] >= 0 && h == CGROUP_UNIFIED)

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "lib/str.h"
 
@@ -67,6 +68,10 @@ int cgroup_make(struct cgroups *c, const char *session, const struct plan *p, st
  * when they are taken, which version 2 cannot do, and does not need: it has one directory to make,
  * not four). 1 if it did something, 0 if there is nothing to do. */
 int cgroups_refill(struct cgroups *c);
+/* Charges a process of ours that serves this session (one thread, just started) to the session's
+ * tenant, beside its sessions: it counts in what the tenant may have, and none of them can freeze
+ * it. Memory that it has already stays where it is. 0 or -errno. */
+int cgroup_charge(struct cgroups *c, struct cgroup *g, pid_t pid);
 void cgroup_joined(struct cgroup *g); /* closes the tasks descriptors */
 /* Readable when cgroups_event() has something to do; borrowed. */
 int cgroups_event_fd(const struct cgroups *c);

@@ -15,7 +15,8 @@
 #include "broker/spawn/cgroup.h"
 #include "broker/spawn/plan.h"
 
-#define CGROUP_TIES    "ties.sshd" /* no tenant can be called so */
+#define CGROUP_TIES    "ties.sshd"   /* no tenant can be called so */
+#define CGROUP_DAEMONS "daemons.own" /* below a tenant; no session can be called so */
 #define CGROUP_UNIFIED CGROUP_CONTROLLERS
 #define CGROUP_SPARES  8
 #define CGROUP_DEVICES 4

@@ -16,7 +16,8 @@
 #include "lib/clock.h"
 #include "lib/util.h"
 
-#define STEP_MS 5
+#define STEP_MS   5
+#define MOVES_MAX 8
 
 static void dir_cleanup(DIR **d)
 {
@@ -103,6 +104,37 @@ static DIR *open_dir(int dir, const char *name)
 static bool is_child(const struct dirent *d)
 {
 	return d->d_type == DT_DIR && d->d_name[0] != '.';
+}
+
+void cgroup_move(int dir, const char *from, int to_dir, const char *to)
+{
+	static char pids[65536];
+
+	for (int i = 0; i < MOVES_MAX; i++) {
+		if (cgroup_read(dir, from, "cgroup.procs", pids, sizeof(pids)) < 0 || !*pids)
+			return;
+		for (char *p = pids, *end; *p; p = end) {
+			end = p + strcspn(p, "\n");
+			if (*end)
+				*end++ = '\0';
+			(void)cgroup_write(to_dir, to, "cgroup.procs", p);
+		}
+	}
+}
+
+void cgroup_gather(int dir, const char *name, int to_dir, const char *to)
+{
+	cleanup_dir DIR *top = open_dir(dir, ".");
+
+	for (struct dirent *t; top && (t = readdir(top));) {
+		cleanup_close int first = -1;
+
+		if (!is_child(t))
+			continue;
+		first = openat(dirfd(top), t->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (first >= 0)
+			cgroup_move(first, name, to_dir, to);
+	}
 }
 
 bool cgroup_has_others(int dir)

@@ -17,6 +17,11 @@ int cgroup_read(int dir, const char *name, const char *file, char *dst, size_t s
 /* The number after KEY in text of "KEY N" lines; 0 if it is not there. */
 uint64_t cgroup_value(const char *text, const char *key);
 
+/* Everybody in the cgroup dir/from to to_dir/to; some may fork meanwhile. */
+void cgroup_move(int dir, const char *from, int to_dir, const char *to);
+/* The same from every cgroup of this name two levels below dir. */
+void cgroup_gather(int dir, const char *name, int to_dir, const char *to);
+
 /* Is there a child directory besides CGROUP_LEAF? */
 bool cgroup_has_others(int dir);
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,6 +10,8 @@
 
 #include "broker/spawn/cgroup_sweep.h"
 #include "lib/err.h"
+
+#define DAEMONS_MAX (NAME_MAX_LEN + 1 + sizeof(CGROUP_DAEMONS))
 
 /* Version 1 has no tenants' directory for io: what would be set there holds for nothing below it.
  */
@@ -28,11 +31,51 @@ static int make_dirs(struct cgroups *c, const char *name, struct err *e)
 	return 0;
 }
 
-static void remove_dirs(struct cgroups *c, const char *name)
+static void daemons_of(const char *tenant, char dst[static DAEMONS_MAX])
 {
-	for (size_t h = 0; h <= CGROUP_UNIFIED; h++)
-		if (c->top[h] >= 0)
-			(void)unlinkat(c->top[h], name, AT_REMOVEDIR);
+	(void)snprintf(dst, DAEMONS_MAX, "%s/%s", tenant, CGROUP_DAEMONS);
+}
+
+/* 0, or -EBUSY while a process of ours is charged there. */
+static int remove_dirs(struct cgroups *c, const char *name)
+{
+	char daemons[DAEMONS_MAX];
+	int r = 0;
+
+	daemons_of(name, daemons);
+	for (size_t h = 0; h <= CGROUP_UNIFIED; h++) {
+		if (c->top[h] < 0)
+			continue;
+		if (unlinkat(c->top[h], daemons, AT_REMOVEDIR) < 0 && errno == EBUSY)
+			r = -EBUSY;
+		(void)unlinkat(c->top[h], name, AT_REMOVEDIR);
+	}
+	return r;
+}
+
+/* Version 2 joins by cgroup.procs, version 1 by tasks, which is quicker (see cgroup.h). */
+static int charge_in(int top, const char *daemons, const char *file, const char *pid)
+{
+	if (mkdirat(top, daemons, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	return cgroup_write(top, daemons, file, pid);
+}
+
+int cgroup_charge(struct cgroups *c, struct cgroup *g, pid_t pid)
+{
+	char daemons[DAEMONS_MAX], text[16];
+	bool unified = false;
+	int r = 0;
+
+	daemons_of(g->tenant->name, daemons);
+	(void)snprintf(text, sizeof(text), "%d", (int)pid);
+	for (size_t k = 0; k < CGROUP_CONTROLLERS && r == 0; k++) {
+		unified |= c->v2[k];
+		if (has_dir(c, k))
+			r = charge_in(c->top[k], daemons, "tasks", text);
+	}
+	return r == 0 && unified ? charge_in(c->top[CGROUP_UNIFIED], daemons, "cgroup.procs", text)
+	                         : r;
 }
 
 static struct cgroup_tenant *find(struct cgroups *c, const char *name)
@@ -92,11 +135,10 @@ void cgroup_tenants_trim(struct cgroups *c)
 		for (size_t i = 0; i < c->nspares; i++)
 			kept |= strncmp(c->spares[i].name, t->name, strlen(t->name)) == 0 &&
 			        c->spares[i].name[strlen(t->name)] == '/';
-		if (kept) {
+		if (kept || remove_dirs(c, t->name) < 0) {
 			at = &t->next;
 			continue;
 		}
-		remove_dirs(c, t->name);
 		*at = t->next;
 		free(t);
 	}

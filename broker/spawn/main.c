@@ -33,13 +33,15 @@
 #include "lib/str.h"
 #include "lib/util.h"
 
-#define LINK_FD     3
-#define LEASE_FIRST 8192u /* ARCHITECTURE.md, "Ids" */
-#define LEASE_COUNT 4096u
-#define WALK_FIRST  12288u
-#define WALK_COUNT  4096u
-#define IDS_WAIT_MS 2000
-#define CAP(c)      (UINT64_C(1) << (c))
+#define LINK_FD      3
+#define LEASE_FIRST  8192u /* ARCHITECTURE.md, "Ids" */
+#define LEASE_COUNT  4096u
+#define WALK_FIRST   12288u
+#define WALK_COUNT   4096u
+#define WORKER_FIRST 4096u
+#define WORKER_COUNT 4096u
+#define IDS_WAIT_MS  2000
+#define CAP(c)       (UINT64_C(1) << (c))
 
 /* Mounts and namespaces; ids; files of ids that are not ours (overlay's copies, owners of mounts);
  * lo; other ids' processes: kill, processor affinity; reading all, for
@@ -178,7 +180,7 @@ static int launch(void *arg)
 	return launch_run(&t->l, t->e);
 }
 
-static int lease_start(void *arg, int link, int listener, struct err *e)
+static int lease_start(void *arg, int link, int listener, pid_t *ret_pid, struct err *e)
 {
 	struct beside *x = arg;
 	struct host *h = backend_ns_host(x->b);
@@ -195,6 +197,7 @@ static int lease_start(void *arg, int link, int listener, struct err *e)
 	/* it sees the host's files, as every other of our daemons; until it locks itself in */
 	if ((pid = host_visit(h, launch, &t)) < 0)
 		return pid;
+	*ret_pid = pid;
 	pidfd = fd_pidfd_open(pid);
 	return pidfd < 0 ? err_set(e, pidfd, "pidfd: %s", strerror(-pidfd)) : pidfd;
 }
@@ -311,6 +314,8 @@ int main(int argc, char **argv)
 	const struct serve_config c = {.b = b,
 	    .supervisor = LINK_FD,
 	    .work = workspaces,
+	    .workers = a.b.idbase + WORKER_FIRST,
+	    .nworkers = WORKER_COUNT,
 	    .lease_start = lease_start,
 	    .walk_start = walk_start,
 	    .tie = tie,

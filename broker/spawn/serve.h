@@ -10,6 +10,7 @@
 #define POSTERN_SPAWN_SERVE_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct backend;
@@ -22,9 +23,10 @@ struct serve_config {
 	int supervisor;          /* link; taken over */
 	struct work_store *work; /* borrowed; NULL: no workspaces */
 	/* The lease process for one sandbox: a pidfd, or -errno. Both descriptors are borrowed. */
-	int (*lease_start)(void *arg, int link, int listener, struct err *e);
+	int (*lease_start)(void *arg, int link, int listener, pid_t *ret_pid, struct err *e);
 	/* Who reads its private layer: a pidfd, or -errno. The link is borrowed. NULL: nobody. */
 	int (*walk_start)(void *arg, int link, const struct backend_layers *l, struct err *e);
+	uint32_t workers, nworkers; /* the ids of the gateway's */
 	/* cgroup_tie() and cgroup_untie() (broker/spawn/cgroup.h) */
 	int (*tie)(void *arg, const char *session, char *path, size_t size, struct err *e);
 	int (*untie)(void *arg, const char *session);

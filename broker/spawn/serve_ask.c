@@ -173,6 +173,7 @@ static const struct handler {
     {"probe", on_probe},
     {"template.prepare", on_prepare},
     {"sandbox.start", on_start},
+    {"sandbox.charge", serve_charge},
     {"sandbox.pty", on_pty},
     {"sandbox.end", on_end},
     {"sandbox.list", on_list},

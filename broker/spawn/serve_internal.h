@@ -58,6 +58,10 @@ bool serve_watch(struct serve *s, struct live *v);
 
 /* One message of the core. */
 void serve_ask(struct serve *s, struct msg *m);
+/* serve_charge.c: sandbox.charge */
+void serve_charge(struct serve *s, struct msg *m);
+/* Counts a process of ours against v's tenant. A failure is logged; it goes on uncounted. */
+void charge(struct serve *s, struct live *v, pid_t pid);
 /* workspace.do */
 void serve_workspace(struct serve *s, struct msg *m);
 

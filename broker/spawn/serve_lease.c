@@ -53,19 +53,21 @@ void lease_knock(struct loop *l, int fd, unsigned what, void *arg)
 	struct live *v = arg;
 	struct serve *s = v->serve;
 	struct err e = ERR_INIT;
+	pid_t pid = 0;
 	int pair[2];
 
 	(void)what;
 	loop_fd_watch(v->knock, 0);
 	if (!s->core.chan || fd_seqpacket_pair(pair) < 0)
 		return;
-	v->lease = s->c->lease_start(s->c->arg, pair[1], fd, &e);
+	v->lease = s->c->lease_start(s->c->arg, pair[1], fd, &pid, &e);
 	(void)close(pair[1]);
 	if (v->lease < 0 ||
 	    !(v->lease_source = loop_fd(l, v->lease, LOOP_READ, on_lease_exit, v))) {
 		log_error("postern-lease: %s", err_text(&e));
 		util_close(&v->lease);
 	} else {
+		charge(s, v, pid);
 		serve_tell(s, "lease.up", 0, json_pack("{s:s}", "session", v->id), &pair[0], 1);
 	}
 	(void)close(pair[0]);

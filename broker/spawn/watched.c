@@ -125,6 +125,7 @@ int watched_start(struct host *h, int userns, struct watched *ret, struct err *e
 	pid = host_visit(h, launch, &t);
 	(void)close(link[1]);
 	(void)close(control[1]);
+	w.pid = pid;
 	w.link = link[0];
 	w.control = control[0];
 	if (pid < 0) {

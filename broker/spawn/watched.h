@@ -10,10 +10,13 @@
 #ifndef POSTERN_SPAWN_WATCHED_H
 #define POSTERN_SPAWN_WATCHED_H
 
+#include <sys/types.h>
+
 struct err;
 struct host;
 
 struct watched {
+	pid_t pid;
 	int pidfd;
 	int link;    /* the core's end */
 	int control; /* says that it is ready, carries the listener; shut down: the end */
@@ -21,7 +24,7 @@ struct watched {
 
 #define WATCHED_NONE                                                                               \
 	{                                                                                          \
-		-1, -1, -1                                                                         \
+		-1, -1, -1, -1                                                                     \
 	}
 
 /* Returns when it is confined and waits. 0 or -errno, then nothing is left. */

@@ -45,8 +45,9 @@ static void ask_pair(struct listener *l, struct spare *s)
 {
 	if (!l->core || s->state != SPARE_NEW)
 		return;
-	if (chan_send(l->core, "worker.pair", 0, json_pack("{sI}", "slot", (json_int_t)s->slot),
-	        NULL, 0) < 0)
+	if (chan_send(l->core, "worker.pair", 0,
+	        json_pack("{sI, si}", "slot", (json_int_t)s->slot, "pid", (int)s->pid), NULL,
+	        0) < 0)
 		listener_core_lost(l);
 	else
 		s->state = SPARE_ASKED;
@@ -158,8 +159,10 @@ static void new_spare(struct listener *l, struct msg *m)
 	struct spare *s =
 	    link ? spare_add(&l->spares, (uint32_t)msg_int(m, "slot", 0), link) : NULL;
 
-	if (s)
+	if (s) {
+		s->pid = (pid_t)msg_int(m, "pid", 0);
 		s->watch = loop_fd(l->loop, chan_fd(s->link), LOOP_READ, on_worker, l);
+	}
 	if (!s || !s->watch) {
 		log_error("a spare worker cannot be used: %m");
 		if (s)

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "gateway/ssh/limit.h"
 
@@ -27,6 +28,7 @@ enum spare_state { SPARE_NEW, SPARE_ASKED, SPARE_READY, SPARE_BUSY };
 struct spare {
 	struct spare *next;
 	uint32_t slot;
+	pid_t pid;
 	enum spare_state state;
 	struct chan *link;         /* to the worker; NULL once BUSY */
 	struct loop_source *watch; /* of the link: the listener's */

@@ -208,5 +208,24 @@ def the_watch_holds_what_it_needs_and_no_more(p):
     until("the watch to go", lambda: not watches(p))
 
 
+@rule
+def the_watch_and_the_worker_count_against_their_tenant(p):
+    s = p.ssh_open("echo charged; cat", key=p.who, user="seen")
+    try:
+        assert s.stdout.readline() == b"charged\n", s.stderr.read()
+        watch, = watches(p)
+        agent = min(p.sandbox_pids() - {watch})
+        at = [{k: path for _, k, path in (l.split(":", 2) for l in open(f"/proc/{pid}/cgroup").read().split())}
+              for pid in (watch, agent, *p.daemons("worker"))]
+        limited = [k for k in at[1] if k and p.instance in at[1][k] and k.split(",")[0] in ("memory", "pids", "cpu")]
+        for k in limited or [""]:
+            tenant = os.path.dirname(at[1][k])
+            assert tenant.endswith("/demo") and at[0][k] == f"{tenant}/daemons.own", (k, at)
+            assert [w[k] for w in at[2:]].count(at[0][k]) == 1, (k, at)
+    finally:
+        close_all(s)
+    until("the watch to go", lambda: not watches(p))
+
+
 if __name__ == "__main__":
     main(watched)

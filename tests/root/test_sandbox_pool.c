@@ -258,6 +258,13 @@ static void a_member_whose_init_has_died_is_thrown_away(void **state)
 	drain();
 }
 
+static ssize_t read_file(const char *path, char *text, size_t size)
+{
+	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -1 : read(fd, text, size);
+}
+
 static void before_its_claim_a_member_holds_nothing_of_anybody(void **state)
 {
 	struct plan p = plan_of(1);
@@ -272,9 +279,9 @@ static void before_its_claim_a_member_holds_nothing_of_anybody(void **state)
 	assert_int_equal(inits(list, 8), 1);
 	/* no environment, no argument but its name */
 	(void)snprintf(path, sizeof path, "/proc/%d/cmdline", (int)list[0]);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = read(fd, text, sizeof text);
-	(void)close(fd);
+	/* empty until its execve, which lets spawn go on, has come to its end */
+	for (int i = 0; (n = read_file(path, text, sizeof text)) == 0 && i < 200; i++)
+		(void)poll(NULL, 0, 10);
 	assert_int_equal(n, sizeof "postern-init");
 	(void)snprintf(path, sizeof path, "/proc/%d/environ", (int)list[0]);
 	fd = open(path, O_RDONLY | O_CLOEXEC);

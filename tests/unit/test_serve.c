@@ -40,12 +40,11 @@ static int orders_fd;
 
 /* ---- the process under test ---- */
 
-static int lease_start(void *arg, int link, int listener, struct err *e)
+static int lease_start(void *arg, int link, int listener, pid_t *ret_pid, struct err *e)
 {
 	pid_t pid = fork();
 
-	(void)arg;
-	(void)e;
+	(void)arg, (void)e;
 	if (pid ==
 	    0) { /* takes the knock, says a letter over its link, and ends when that is closed */
 		struct pollfd p = {3, POLLIN, 0};
@@ -58,6 +57,7 @@ static int lease_start(void *arg, int link, int listener, struct err *e)
 		(void)poll(&p, 1, -1);
 		_exit(0);
 	}
+	*ret_pid = pid;
 	return fd_pidfd_open(pid);
 }
 
