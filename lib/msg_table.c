@@ -26,7 +26,7 @@
 	{"command", MSG_BYTES, 64 * KIB, true}, \
 	{"env", MSG_BLOBS, 64, true}, /* NAME=VALUE */ \
 	{"pty", MSG_OBJECT, 8, true} /* term, cols, rows, xpixel, ypixel: broker/core */
-/* One operation on a workspace: list, create, snapshot, fork, rollback, delete. */
+/* One operation on a workspace: list, create, snapshot, fork, rollback, delete, diff. */
 #define WORKSPACE_FIELDS \
 	{"op", MSG_STRING, 16, false}, \
 	{"tenant", MSG_NAME, NAME_MAX_LEN, true}, \
@@ -159,6 +159,8 @@ const struct msg_type msg_types[] = {
     {"workspace.do", MSG_CORE, MSG_SPAWN, LINKED, SMALL, NO_FDS, {WORKSPACE_FIELDS}},
     {"workspace.done", MSG_SPAWN, MSG_CORE, LINKED, MSG_MAX, NO_FDS,
         {{"data", MSG_OBJECT, 8, false}}},
+    /* of a diff: the pipe that the lines come from (broker/walk/diff.h), for who has asked */
+    {"workspace.stream", MSG_SPAWN, MSG_CORE, LINKED, SMALL, 1, 1, {{0}}},
     {"workspace.refused", MSG_SPAWN, MSG_CORE, LINKED, SMALL, NO_FDS,
         {{"code", MSG_INT, 255, false}, REASON}}, /* code: an errno */
 
@@ -304,6 +306,7 @@ const struct msg_type msg_types[] = {
     {"ctl.session", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {ID}},
     {"ctl.kill", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {ID, {"reason", MSG_STRING, 256, true}}},
     {"ctl.workspace", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {WORKSPACE_FIELDS}},
+    {"ctl.stream", MSG_CORE, MSG_CTL, LINKED, SMALL, 1, 1, {{0}}}, /* workspace.stream */
     {"ctl.reload", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},
     {"ctl.clock", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},    /* acknowledge a step back */
     {"ctl.epoch", MSG_CTL, MSG_CORE, LINKED, SMALL, NO_FDS, {{0}}},    /* turn it now */

@@ -57,6 +57,19 @@ int ctl_workspace_done(struct peer *spawn, struct msg *m, struct err *e)
 	return 0;
 }
 
+int ctl_workspace_stream(struct peer *spawn, struct msg *m, struct err *e)
+{
+	(void)e;
+	for (struct question *q = spawn->core->questions; q; q = q->next)
+		if (q->spawn == m->id && m->id != 0) {
+			(void)peer_send_fds(
+			    peer_find(q->core, q->peer), "ctl.stream", q->id, NULL, m->fds, 1);
+			question_free(q);
+			break;
+		}
+	return 0;
+}
+
 /* Takes over body. */
 static void ask_spawn(struct core *c, uint64_t peer, uint64_t question, json_t *body)
 {
@@ -127,6 +140,20 @@ static void change(struct peer *p, struct msg *m, const char *tenant)
 	}
 }
 
+/* Nothing changes. */
+static void look(struct peer *p, struct msg *m, const char *tenant)
+{
+	json_t *body = json_deep_copy(m->body);
+
+	if (!body || json_object_set_new(body, "tenant", json_string(tenant)) < 0) {
+		json_decref(body);
+		ctl_error(p, m->id, CTL_FAILED, "no memory");
+		return;
+	}
+	ctl_record(p, m);
+	ask_spawn(p->core, p->serial, m->id, body);
+}
+
 int ctl_workspace(struct peer *p, struct msg *m, struct err *e)
 {
 	const char *op = msg_str(m, "op"), *tenant;
@@ -135,6 +162,11 @@ int ctl_workspace(struct peer *p, struct msg *m, struct err *e)
 	if (strcmp(op, "list") == 0) {
 		ctl_record(p, m);
 		ask_spawn(p->core, p->serial, m->id, json_incref(m->body));
+		return 0;
+	}
+	if (strcmp(op, "diff") == 0) {
+		if ((tenant = tenant_of(p, m)))
+			look(p, m, tenant);
 		return 0;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(changes); i++) {

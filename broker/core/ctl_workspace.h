@@ -1,7 +1,7 @@
 /*
  * ctl.workspace: what operators ask of workspaces is recorded in the tenant's log
  * (workspace.create, .snapshot, .fork, .rollback, .delete), then done by spawn, whose answer goes
- * back.
+ * back. What is only read (list, diff) is recorded as every question of an operator is.
  */
 #ifndef POSTERN_CORE_CTL_WORKSPACE_H
 #define POSTERN_CORE_CTL_WORKSPACE_H
@@ -13,5 +13,7 @@ struct peer;
 /* A message of an operator; and workspace.done and workspace.refused of spawn. */
 int ctl_workspace(struct peer *p, struct msg *m, struct err *e);
 int ctl_workspace_done(struct peer *spawn, struct msg *m, struct err *e);
+/* workspace.stream: the pipe goes on to who has asked. */
+int ctl_workspace_stream(struct peer *spawn, struct msg *m, struct err *e);
 
 #endif

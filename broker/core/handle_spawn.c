@@ -215,6 +215,7 @@ static const struct peer_handler handlers[] = {
     {"tie.made", on_tied},
     {"workspace.done", ctl_workspace_done},
     {"workspace.refused", ctl_workspace_done},
+    {"workspace.stream", ctl_workspace_stream},
     {NULL, NULL},
 };
 

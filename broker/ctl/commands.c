@@ -57,6 +57,11 @@ static const struct ctl_option workspace_fork[] = {
     {"snapshot", "SNAPSHOT", false, "as it was then"},
     {NULL, NULL, false, NULL},
 };
+static const struct ctl_option workspace_diff[] = {
+    {"tenant", "NAME", false, "of this tenant"},
+    {"snapshot", "SNAPSHOT", false, "since this one"},
+    {NULL, NULL, false, NULL},
+};
 static const struct ctl_option workspace_delete[] = {
     {"tenant", "NAME", false, "of this tenant"},
     {"snapshot", "SNAPSHOT", false, "only this snapshot of it"},
@@ -208,6 +213,8 @@ const struct ctl_command ctl_commands[] = {
         ctl_workspace_fork},
     {"workspace", "rollback", "NAME SNAPSHOT", 2, 2, workspace, "go back to a snapshot",
         ctl_workspace_rollback},
+    {"workspace", "diff", "NAME", 1, 1, workspace_diff, "what was changed in it",
+        ctl_workspace_diff},
     {"workspace", "delete", "NAME", 1, 1, workspace_delete, "delete it, or a snapshot of it",
         ctl_workspace_delete},
     {"backup", NULL, "FILE", 1, 1, backup, "copy store and configuration to a file", ctl_backup},

@@ -100,6 +100,7 @@ int ctl_workspace_snapshot(struct ctl *c);
 int ctl_workspace_fork(struct ctl *c);
 int ctl_workspace_rollback(struct ctl *c);
 int ctl_workspace_delete(struct ctl *c);
+int ctl_workspace_diff(struct ctl *c);
 int ctl_witness(struct ctl *c);
 int ctl_witness_key(struct ctl *c);
 int ctl_witness_list(struct ctl *c);

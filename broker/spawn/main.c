@@ -226,6 +226,31 @@ static int walk_start(void *arg, int link, const struct backend_layers *w, struc
 	return pidfd < 0 ? err_set(e, pidfd, "pidfd: %s", strerror(-pidfd)) : pidfd;
 }
 
+/* The same program, for an operator. */
+static int diff_start(
+    void *arg, int out, const int *layers, size_t n, size_t changed, uint32_t ids, struct err *e)
+{
+	struct beside *x = arg;
+	struct host *h = backend_ns_host(x->b);
+	uint32_t id = x->walk_base + x->walk_next++ % WALK_COUNT;
+	struct lease t = {.e = e};
+	int pid, pidfd;
+
+	launch_init(&t.l, h->libexec_fd, "postern-walk");
+	t.l.oom = LAUNCH_OOM_SESSION;
+	launch_arg(&t.l, "uid=%u", id);
+	launch_arg(&t.l, "gid=%u", id);
+	launch_arg(&t.l, "ids=%u", ids);
+	launch_arg(&t.l, "more=%zu", changed - 1);
+	launch_fd(&t.l, "out", out);
+	for (size_t i = 0; i < n; i++)
+		launch_fd(&t.l, i == 0 ? "tree" : "low", layers[i]);
+	if ((pid = host_visit(h, launch, &t)) < 0)
+		return pid;
+	pidfd = fd_pidfd_open(pid);
+	return pidfd < 0 ? err_set(e, pidfd, "pidfd: %s", strerror(-pidfd)) : pidfd;
+}
+
 /* ---- tiers ---- */
 
 /* Takes ns over. NULL without memory. */
@@ -318,6 +343,7 @@ int main(int argc, char **argv)
 	    .nworkers = WORKER_COUNT,
 	    .lease_start = lease_start,
 	    .walk_start = walk_start,
+	    .diff_start = diff_start,
 	    .tie = tie,
 	    .untie = untie,
 	    .arg = &beside};

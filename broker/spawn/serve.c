@@ -227,6 +227,7 @@ static void farewell(struct serve *s)
 {
 	int64_t end = clock_mono_ns() + FAREWELL_NS;
 
+	look_stop_all(s);
 	for (struct live *v = s->live; v; v = v->next)
 		if (v->sandbox)
 			s->ops->kill(v->sandbox);

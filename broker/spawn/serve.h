@@ -27,6 +27,10 @@ struct serve_config {
 	/* Who reads its private layer: a pidfd, or -errno. The link is borrowed. NULL: nobody. */
 	int (*walk_start)(void *arg, int link, const struct backend_layers *l, struct err *e);
 	uint32_t workers, nworkers; /* the ids of the gateway's */
+	/* Who tells an operator what the first `changed` of a workspace's layers (newest first)
+	 * change: a pidfd, or -errno. out is the pipe for it; all are borrowed. NULL: nobody. */
+	int (*diff_start)(void *arg, int out, const int *layers, size_t n, size_t changed,
+	    uint32_t ids, struct err *e);
 	/* cgroup_tie() and cgroup_untie() (broker/spawn/cgroup.h) */
 	int (*tie)(void *arg, const char *session, char *path, size_t size, struct err *e);
 	int (*untie)(void *arg, const char *session);

@@ -7,6 +7,7 @@
  *   serve_walk.c       who reads what a session has left
  *   serve_watch.c      who sees which programs run
  *   serve_workspace.c  what operators ask of workspaces
+ *   serve_look.c       who reads workspaces for them
  */
 #ifndef POSTERN_SPAWN_SERVE_INTERNAL_H
 #define POSTERN_SPAWN_SERVE_INTERNAL_H
@@ -22,6 +23,8 @@
 #include "lib/clock.h"
 
 struct chan;
+struct err;
+struct look;
 struct loop;
 struct loop_source;
 struct msg;
@@ -43,6 +46,8 @@ struct serve {
 	struct live
 	    *leaving; /* init has exited; cgroup, mounts, a lease process or a tie are left */
 	struct loop_source *idle, *reap, *event;
+	struct look *looks;
+	uint32_t look_next;
 	int64_t reap_ns;
 	int result;
 };
@@ -64,6 +69,11 @@ void serve_charge(struct serve *s, struct msg *m);
 void charge(struct serve *s, struct live *v, pid_t pid);
 /* workspace.do */
 void serve_workspace(struct serve *s, struct msg *m);
+
+/* serve_look.c: op diff. 0, and the pipe goes to the core as workspace.stream; -errno. */
+int look_begin(struct serve *s, struct msg *m, struct err *e);
+/* Kills and forgets them all. */
+void look_stop_all(struct serve *s);
 
 /* serve_walk.c: starts who reads what this sandbox has written; serve_ended() follows when that is
  * over. False: there is nothing to read, or nobody to tell. */

@@ -11,9 +11,9 @@
 
 struct err;
 
-#define LAUNCH_ARGS_MAX 16
+#define LAUNCH_ARGS_MAX 96
 #define LAUNCH_ARG_LEN  64
-#define LAUNCH_FDS_MAX  10
+#define LAUNCH_FDS_MAX  80 /* a workspace has many layers */
 
 /* Whom the OOM killer takes (proc(5), oom_score_adj): sandboxes first, then who serves one session,
  * then who serves one connection; those that all need keep their parent's score. */

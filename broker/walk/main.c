@@ -1,9 +1,12 @@
 /*
  * postern-walk uid=N gid=N ids=N link=FD tree=FD [low=FD ...]
+ * postern-walk uid=N gid=N ids=N out=FD more=N tree=FD low=FD ...
  *
- * Reads what a session left in its private layer: tree is the directory with `u` (above the layers
- * low, uppermost first) and `shm`. Tells the core by the link. Reads a hostile tree, so it takes an
- * id of its own and locks itself in first: it can read, and nothing else.
+ * The first reads what a session left in its private layer: tree is the directory with `u` (above
+ * the layers low, uppermost first) and `shm`. Tells the core by the link. The second tells an
+ * operator, by the pipe out, what the layer tree and the first `more` of low change in the others
+ * (diff.h). Both read a hostile tree, so it takes an id of its own and locks itself in first: it
+ * can read, and nothing else.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,10 +16,12 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "broker/walk/changes.h"
+#include "broker/walk/diff.h"
 #include "broker/walk/line.h"
 #include "broker/walk/opaque.h"
 #include "filters.h"
@@ -28,7 +33,7 @@
 #include "lib/str.h"
 #include "lib/util.h"
 
-#define LOWER_MAX  2
+#define LOWER_MAX  CHANGES_LAYERS
 #define CAP(c)     (UINT64_C(1) << (c))
 #define TIME_NS    (8 * NSEC_PER_SEC) /* spawn waits a little longer */
 #define CHANGES    4096               /* on record; the others are counted */
@@ -36,7 +41,6 @@
 #define HASH_BYTES (512u << 20)
 #define BATCH      (40u * 1024) /* a record holds it */
 #define SEND_MS    5000
-#define OPEN_FILES (64 + CHANGES_DEPTH * (1 + LOWER_MAX))
 
 #ifdef POSTERN_SAN
 #define MEMORY_MAX 0
@@ -45,7 +49,7 @@
 #endif
 
 struct args {
-	uint64_t uid, gid, ids, link, tree;
+	uint64_t uid, gid, ids, link, tree, out, more;
 	int low[LOWER_MAX];
 	size_t nlow;
 };
@@ -68,7 +72,8 @@ static int parse(int argc, char **argv, struct args *a)
 		const char *name;
 		uint64_t *value, max;
 	} numbers[] = {{"uid", &a->uid, UINT32_MAX - 1}, {"gid", &a->gid, UINT32_MAX - 1},
-	    {"ids", &a->ids, UINT32_MAX}, {"link", &a->link, 255}, {"tree", &a->tree, 255}};
+	    {"ids", &a->ids, UINT32_MAX}, {"link", &a->link, 255}, {"tree", &a->tree, 255},
+	    {"out", &a->out, 255}, {"more", &a->more, LOWER_MAX}};
 
 	for (int i = 1; i < argc; i++) {
 		const char *v = strchr(argv[i], '=');
@@ -87,17 +92,27 @@ static int parse(int argc, char **argv, struct args *a)
 		       (strlen(numbers[k].name) != n || strncmp(argv[i], numbers[k].name, n) != 0))
 			k++;
 		if (k == ARRAY_LEN(numbers) ||
-		    str_to_u64(v + 1, 1, numbers[k].max, numbers[k].value) < 0)
+		    str_to_u64(v + 1, 0, numbers[k].max, numbers[k].value) < 0)
 			return -EINVAL;
 	}
-	return a->uid && a->gid && a->link && a->tree ? 0 : -EINVAL;
+	return a->uid && a->gid && !a->link != !a->out && a->tree && a->more <= a->nlow ? 0
+	                                                                                : -EINVAL;
+}
+
+/* A directory of each layer for each that it is in; as far as the host lets us. */
+static uint64_t open_files(const struct args *a)
+{
+	uint64_t n = 64 + CHANGES_DEPTH * (1 + a->nlow);
+	struct rlimit l;
+
+	return getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_max < n ? l.rlim_max : n;
 }
 
 /* Everything but the one capability. */
 static int become(const struct args *a, uint64_t keep, const struct confine_path *paths, size_t n)
 {
 	const struct confine_limits limits = {
-	    .open_files = OPEN_FILES, .memory = MEMORY_MAX, .processes = 0, .file_bytes = 0};
+	    .open_files = open_files(a), .memory = MEMORY_MAX, .processes = 0, .file_bytes = 0};
 	int abi, r;
 
 	if ((r = confine_caps(CAP(CAP_SETUID) | CAP(CAP_SETGID) | keep)) < 0)
@@ -266,6 +281,23 @@ static int walk(struct teller *t, const struct args *a)
 	return r < 0 ? r : flush(t->core);
 }
 
+/* ---- for an operator ---- */
+
+static int diff(const struct teller *t, const struct args *a)
+{
+	int layers[1 + LOWER_MAX] = {(int)a->tree};
+	const struct diff d = {.out = (int)a->out,
+	    .layer = layers,
+	    .nlayers = 1 + a->nlow,
+	    .changed = 1 + (size_t)a->more,
+	    .ids = (uint32_t)a->ids,
+	    .opaque = opaque,
+	    .arg = (void *)(uintptr_t)t};
+
+	memcpy(layers + 1, a->low, a->nlow * sizeof *layers);
+	return diff_tell(&d);
+}
+
 int main(int argc, char **argv)
 {
 	struct teller t = {.opaque = -1};
@@ -275,18 +307,19 @@ int main(int argc, char **argv)
 
 	log_open("postern-walk", LOG_INFO);
 	if (parse(argc, argv, &a) < 0) {
-		log_error("usage: postern-walk uid=N gid=N ids=N link=FD tree=FD [low=FD ...] "
+		log_error("usage: postern-walk uid=N gid=N ids=N link=FD|out=FD [more=N] tree=FD "
+		          "[low=FD ...] "
 		          "(started by postern-spawn)");
 		return 2;
 	}
 	json_object_seed(0); /* reads /dev/urandom; later nothing else can be opened */
-	keep[n++] = (int)a.link;
+	keep[n++] = (int)(a.out ? a.out : a.link);
 	keep[n++] = (int)a.tree;
 	for (size_t i = 0; i < a.nlow; i++)
 		keep[n++] = a.low[i];
 	if ((r = confine_fds(keep, n)) == 0 && a.nlow > 0)
 		r = t.opaque = start_beside(&a);
-	if (r < 0 || !(t.core = chan_new((int)a.link, MSG_WALK, MSG_CORE)) ||
+	if (r < 0 || (a.link && !(t.core = chan_new((int)a.link, MSG_WALK, MSG_CORE))) ||
 	    (r = confine(&a)) < 0) {
 		log_error("cannot confine itself: %s", strerror(r < 0 ? -r : errno));
 		return 1;
@@ -294,9 +327,9 @@ int main(int argc, char **argv)
 	t.ids = (uint32_t)a.ids;
 	t.tree = (int)a.tree;
 	t.files = json_array();
-	if ((r = walk(&t, &a)) < 0)
+	if ((r = a.out ? diff(&t, &a) : walk(&t, &a)) < 0)
 		log_error("the walk: %s", strerror(-r));
 	json_decref(t.files);
-	chan_free(t.core);
+	chan_free(t.core); /* NULL is fine */
 	return r < 0 ? 1 : 0;
 }
