@@ -120,6 +120,8 @@ const struct msg_type msg_types[] = {
     {"probe", MSG_CORE, MSG_SPAWN, LINKED, SMALL, NO_FDS, {{0}}},
     {"probe.answer", MSG_SPAWN, MSG_CORE, LINKED, 16 * KIB, NO_FDS,
         {{"host", MSG_OBJECT, 32, false}}}, /* broker/spawn/backend.h */
+    /* what was prepared before is kept for nobody, unless it is prepared again now */
+    {"template.forget", MSG_CORE, MSG_SPAWN, LINKED, SMALL, NO_FDS, {{0}}},
     {"template.prepare", MSG_CORE, MSG_SPAWN, LINKED, 32 * KIB, NO_FDS,
         {{"plan", MSG_OBJECT, 32, false}}}, /* warm the caches of a plan; answered like a start */
     {"template.prepared", MSG_SPAWN, MSG_CORE, LINKED, SMALL, NO_FDS,

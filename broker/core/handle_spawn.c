@@ -17,7 +17,8 @@
  * Spawn: sandboxes from resolved plans.
  */
 
-#define PREPARE_MAX 16 /* templates warmed at the start */
+#define PREPARE_MAX      16 /* templates whose caches are warmed */
+#define PREPARE_WARM_MAX 32 /* roles with a pool: POOL_SHELVES_MAX of broker/spawn/pool.h */
 
 /* One role of any tenant that uses the template: the plan has to name somebody. */
 static const struct role *user_of(
@@ -33,30 +34,61 @@ static const struct role *user_of(
 	return NULL;
 }
 
-static void prepare(struct core *c)
+static void prepare(
+    struct core *c, const struct template *t, const struct tenant *tenant, const struct role *role)
 {
-	for (size_t i = 0; c->config && i < c->config->ntemplates && i < PREPARE_MAX; i++) {
+	struct grant as = {.actions = role->actions};
+	struct plan plan;
+
+	if (t->root == PLAN_ROOT_IMAGE && !*t->image)
+		return;
+	(void)str_copy(as.tenant, sizeof as.tenant, tenant->name);
+	(void)str_copy(as.role, sizeof as.role, role->name);
+	template_plan(t, &as, &tenant->limits.group, &plan);
+	(void)peer_send(c->spawn, "template.prepare", peer_question(c->spawn),
+	    json_pack("{s:o}", "plan", plan_pack(&plan)));
+}
+
+/* A plan names its tenant and role, so what waits for sessions waits for those of one role. */
+static void prepare_pools(struct core *c)
+{
+	unsigned left = PREPARE_WARM_MAX;
+
+	for (size_t i = 0; i < c->config->ntenants; i++)
+		for (size_t k = 0; k < c->config->tenant[i].nroles && left > 0; k++) {
+			const struct tenant *tenant = &c->config->tenant[i];
+			const struct role *role = &tenant->role[k];
+			const struct template *t =
+			    config_template(c->config, tenant->name, role->template_name);
+
+			if (!t || t->warm == 0)
+				continue;
+			prepare(c, t, tenant, role);
+			left--;
+		}
+}
+
+void spawn_prepare(struct core *c)
+{
+	if (!c->config || !c->spawn)
+		return;
+	(void)peer_send(c->spawn, "template.forget", 0, NULL);
+	for (size_t i = 0; i < c->config->ntemplates && i < PREPARE_MAX; i++) {
 		const struct template *t = &c->config->template[i];
 		const struct tenant *tenant = NULL;
 		const struct role *role = user_of(c->config, t, &tenant);
-		struct grant as = {.actions = role ? role->actions : 0};
-		struct plan plan;
 
-		if (!role || (t->root == PLAN_ROOT_IMAGE && !*t->image))
-			continue;
-		(void)str_copy(as.tenant, sizeof as.tenant, tenant->name);
-		(void)str_copy(as.role, sizeof as.role, role->name);
-		template_plan(t, &as, &tenant->limits.group, &plan);
-		(void)peer_send(c->spawn, "template.prepare", peer_question(c->spawn),
-		    json_pack("{s:o}", "plan", plan_pack(&plan)));
+		if (role && t->warm == 0)
+			prepare(c, t, tenant, role);
 	}
+	prepare_pools(c);
 }
 
 void spawn_linked(struct core *c)
 {
 	(void)peer_send(c->spawn, "probe", peer_question(c->spawn), NULL);
 	(void)peer_send(c->spawn, "sandbox.list", peer_question(c->spawn), NULL);
-	prepare(c);
+	spawn_prepare(c);
 }
 
 static int on_probe(struct peer *p, struct msg *m, struct err *e)

@@ -17,6 +17,8 @@ extern const struct peer_class class_supervisor, class_spawn, class_signer, clas
 
 /* handle_spawn.c: a new link to spawn is there. */
 void spawn_linked(struct core *c);
+/* The configuration is another: what is made ready ahead follows it. */
+void spawn_prepare(struct core *c);
 /* handle_signer.c: the JWT provider's way to the signer. */
 int signer_ask(void *core, json_t *body, uint64_t *ret_id);
 /* handle_pam.c: the tie is there, or not (then procs is -1). */

@@ -6,6 +6,7 @@
 #include "broker/core/core.h"
 #include "broker/core/core_seal.h"
 #include "broker/core/export.h"
+#include "broker/core/handlers.h"
 #include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/log.h"
@@ -41,6 +42,7 @@ int core_reload(struct core *c, const char *by, struct err *e)
 	c->config_loaded_ns = clock_wall_ns();
 	core_seal_reloaded(c);
 	export_reloaded(c);
+	spawn_prepare(c);
 	hex_encode(hex, fresh->digest, DIGEST_LEN);
 	log_info("configuration %.12s: %zu tenants, %zu templates", hex, fresh->ntenants,
 	    fresh->ntemplates);

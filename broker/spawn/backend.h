@@ -52,6 +52,8 @@ struct backend_ops {
 	/* Warms whatever a plan of this kind needs (skeleton, spare namespaces). Optional. */
 	int (*prepare)(
 	    struct backend *b, const struct plan *p, struct backend_failure *f, struct err *e);
+	/* What prepare() made ready is dropped soon, unless it is prepared once more. Optional. */
+	void (*forget)(struct backend *b);
 	/* init_fd (borrowed) becomes init's request socket. *ret_enforced: a new object that names
 	 * exactly what holds for this session. */
 	int (*start)(struct backend *b, const char *session, const struct plan *p, int init_fd,

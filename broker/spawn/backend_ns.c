@@ -83,6 +83,11 @@ static int start_watch(struct ns_backend *b, struct sandbox *s, struct err *e)
 	return 0;
 }
 
+static void ns_forget(struct backend *base)
+{
+	pool_forget(ns_of(base)->pool, clock_mono_ns());
+}
+
 static int build(struct ns_backend *b, const char *session, const struct plan *p, int init_fd,
     struct sandbox *s, struct backend_failure *f, struct err *e)
 {
@@ -398,6 +403,7 @@ const struct backend_ops ns_ops = {
     .name = "namespaces",
     .probe = ns_probe,
     .prepare = ns_prepare,
+    .forget = ns_forget,
     .start = ns_start,
     .pid = ns_pid,
     .pidfd = ns_pidfd,

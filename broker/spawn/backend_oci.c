@@ -112,6 +112,7 @@ struct backend *backend_oci_new(struct backend *ns)
 	o->ops.probe = oci_probe;
 	o->ops.prepare = oci_prepare;
 	o->ops.start = oci_start;
+	o->ops.forget = NULL; /* the pool is the namespaces' */
 	o->ops.idle = NULL;
 	o->ops.free = oci_free;
 	o->base.ops = &o->ops;

@@ -76,6 +76,15 @@ static int tiers_prepare(
 	return r < 0 || !b->ops->prepare ? r : b->ops->prepare(b, p, f, e);
 }
 
+static void tiers_forget(struct backend *base)
+{
+	struct tiers *t = tiers_of(base);
+
+	for (size_t i = 0; i < TIERS; i++)
+		if (t->tier[i].b && t->tier[i].b->ops->forget)
+			t->tier[i].b->ops->forget(t->tier[i].b);
+}
+
 static int tiers_start(struct backend *base, const char *session, const struct plan *p, int init_fd,
     struct sandbox **ret, json_t **ret_enforced, struct backend_failure *f, struct err *e)
 {
@@ -209,6 +218,7 @@ static const struct backend_ops ops = {
     .name = "tiers",
     .probe = tiers_probe,
     .prepare = tiers_prepare,
+    .forget = tiers_forget,
     .start = tiers_start,
     .pid = tiers_pid,
     .pidfd = tiers_pidfd,

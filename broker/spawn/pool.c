@@ -14,8 +14,9 @@ struct shelf {
 	struct plan *plan; /* NULL: free */
 	struct sandbox *member[POOL_MEMBERS_MAX];
 	size_t n;
-	int64_t asked;  /* when it was last wanted */
-	int64_t failed; /* when one could not be made; 0: not */
+	int64_t asked;     /* when it was last wanted */
+	int64_t forgotten; /* when; 0: it was asked for since */
+	int64_t failed;    /* when one could not be made; 0: not */
 };
 
 struct pool {
@@ -162,6 +163,7 @@ static struct shelf *learn(struct pool *p, const struct plan *plan, bool prepare
 		s->failed = 0;
 	}
 	s->asked = now;
+	s->forgotten = 0;
 	return s;
 }
 
@@ -171,6 +173,12 @@ void pool_want(struct pool *p, const struct plan *plan, int64_t now)
 
 	if (s)
 		s->failed = 0;
+}
+
+void pool_forget(struct pool *p, int64_t now)
+{
+	for (size_t i = 0; i < POOL_SHELVES_MAX; i++)
+		p->shelf[i].forgotten = now;
 }
 
 struct sandbox *pool_take(struct pool *p, const struct plan *plan, int init_fd, int64_t now)
@@ -217,7 +225,8 @@ static bool make_one(struct pool *p, struct shelf *s, int64_t now)
 
 static bool lacks(const struct shelf *s, int64_t now)
 {
-	return s->plan && s->n < wanted(s) && (!s->failed || now - s->failed >= NSEC_PER_SEC);
+	return s->plan && !s->forgotten && s->n < wanted(s) &&
+	       (!s->failed || now - s->failed >= NSEC_PER_SEC);
 }
 
 bool pool_shed(struct pool *p)
@@ -230,6 +239,17 @@ bool pool_shed(struct pool *p)
 			return true;
 		}
 	return false;
+}
+
+static void take_down(struct pool *p, int64_t now)
+{
+	for (size_t i = 0; i < POOL_SHELVES_MAX; i++) {
+		struct shelf *s = &p->shelf[i];
+
+		if (s->plan && s->forgotten &&
+		    now - s->forgotten >= POOL_FORGET_MS * (NSEC_PER_SEC / 1000))
+			clear(p, s);
+	}
 }
 
 static bool is_empty(const struct pool *p)
@@ -245,6 +265,7 @@ int pool_step(struct pool *p, int64_t now)
 	if (is_empty(p))
 		return 0;
 	settle(p);
+	take_down(p, now);
 	if (!p->looked || now - p->looked >= POOL_LOOK_MS * (NSEC_PER_SEC / 1000)) {
 		p->looked = now;
 		p->tight = p->ops.tight(p->ops.arg);

@@ -27,6 +27,7 @@
 #define POOL_MEMBERS_MAX 64 /* of one shelf; a plan that wants more gets this many */
 #define POOL_STALE_S     60 /* until a shelf that nobody asked for makes room for its like */
 #define POOL_LOOK_MS     1000
+#define POOL_FORGET_MS   1000 /* the core prepares what is left at once; it may be many */
 
 struct plan;
 struct pool;
@@ -61,6 +62,9 @@ bool pool_takes(const struct plan *plan);
 /* The core prepares this plan: whatever was made for its tenant, role and template from another one
  * is dropped in the steps that follow. */
 void pool_want(struct pool *p, const struct plan *plan, int64_t now);
+/* The templates have changed: a shelf that pool_want() or a session does not ask for within
+ * POOL_FORGET_MS is taken down. */
+void pool_forget(struct pool *p, int64_t now);
 /* A session starts: a member that now runs with init_fd as its request socket, the caller's, or
  * NULL: none is there, start one cold. Learns the plan. */
 struct sandbox *pool_take(struct pool *p, const struct plan *plan, int init_fd, int64_t now);

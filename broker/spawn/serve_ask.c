@@ -27,6 +27,14 @@ static void on_probe(struct serve *s, struct msg *m)
 	    s, "probe.answer", m->id, json_pack("{s:o}", "host", s->ops->probe(s->c->b)), NULL, 0);
 }
 
+static void on_forget(struct serve *s, struct msg *m)
+{
+	(void)m;
+	if (s->ops->forget)
+		s->ops->forget(s->c->b);
+	loop_timer_set(s->idle, SERVE_IDLE_NS);
+}
+
 static void on_prepare(struct serve *s, struct msg *m)
 {
 	struct backend_failure f = {"plan"};
@@ -171,6 +179,7 @@ static const struct handler {
 	void (*fn)(struct serve *s, struct msg *m);
 } handlers[] = {
     {"probe", on_probe},
+    {"template.forget", on_forget},
     {"template.prepare", on_prepare},
     {"sandbox.start", on_start},
     {"sandbox.charge", serve_charge},

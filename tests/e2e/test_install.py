@@ -51,7 +51,7 @@ def rooted():
         with open(f"{p.state}/etc/tenants/demo.yaml", "a") as f:
             f.write(f"  {name}:\n    template: {name}\n    allow: [exec]\n")
     p.start()
-    p.key = p.cert("rooted", principals="rooted,warmroot,listed")
+    p.rooter = p.cert("rooted", principals="rooted,warmroot,listed")
     if not enforced(p, in_root(p, "true"))["usr_mapped"]:
         p.unmapped = "this file system cannot map ids, so /usr stays as it is"
     else:
@@ -61,7 +61,7 @@ def rooted():
 
 def in_root(p, script, user="rooted", **kw):
     kw.setdefault("timeout", 90)
-    return p.ssh(script, key=p.key, user=user, **kw)
+    return p.ssh(script, key=p.rooter, user=user, **kw)
 
 
 def enforced(p, _):
@@ -126,7 +126,7 @@ def a_sandbox_from_the_pool_installs_as_well(p):
 def nothing_of_it_reaches_the_host_or_another_session(p):
     writable(p)
     one = p.ssh_open(BUILD_DEB + "dpkg -i repo/greet.deb >&2; rm /usr/bin/yes; echo x >>/usr/bin/env; echo done; exec cat",
-                     key=p.key, user="rooted")
+                     key=p.rooter, user="rooted")
     try:
         while (line := one.stdout.readline()) not in (b"done\n", b""):
             pass

@@ -302,6 +302,7 @@ void rig_ready(struct rig *r)
 	/* what a core asks of a new spawn */
 	rig_expect(r->spawn, "probe", NULL);
 	rig_expect(r->spawn, "sandbox.list", NULL);
+	rig_expect(r->spawn, "template.forget", NULL);
 	rig_expect(r->spawn, "template.prepare", NULL);
 	rig_expect(r->spawn, "sandbox.list", NULL);
 	if (r->store) /* what it asks of a new signer; not answered, so nothing is sealed */

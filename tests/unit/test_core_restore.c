@@ -185,6 +185,7 @@ static void a_connection_that_is_gone_takes_its_session_along(void **state)
 	rig_expect(f->r->supervisor, "ready", NULL);
 	rig_expect(f->r->spawn, "probe", NULL);
 	rig_expect(f->r->spawn, "sandbox.list", NULL);
+	rig_expect(f->r->spawn, "template.forget", NULL);
 	rig_expect(f->r->spawn, "template.prepare", NULL);
 	rig_expect(f->r->spawn, "sandbox.end", &m);
 	assert_string_equal(msg_str(&m, "session"), f->session);

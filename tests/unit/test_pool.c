@@ -208,6 +208,30 @@ static void a_plan_with_more_than_init_is_not_pooled(void **state)
 	assert_false(pool_takes(&d));
 }
 
+static void what_nobody_prepares_again_is_taken_down(void **state)
+{
+	struct plan a = plan_of("a", 2), b = plan_of("b", 1);
+	struct pool *p = fresh();
+	int64_t later = 2 * NSEC_PER_SEC;
+
+	(void)state;
+	pool_want(p, &a, 1);
+	pool_want(p, &b, 1);
+	fill(p, 1);
+	assert_int_equal(pool_counts(p).ready, 3);
+	pool_forget(p, NSEC_PER_SEC);
+	pool_want(p, &b, NSEC_PER_SEC);
+	fill(p, NSEC_PER_SEC + 1);
+	assert_int_equal(pool_counts(p).ready, 3); /* the core may still be at it */
+	fill(p, later);
+	assert_int_equal(pool_counts(p).shelves, 1);
+	assert_int_equal(dropped, 2);
+	assert_null(pool_take(p, &a, 9, later)); /* a session's plan is learnt again */
+	fill(p, later);
+	assert_int_equal(pool_counts(p).ready, 3);
+	pool_free(p);
+}
+
 static void memory_is_short_by_what_is_left_or_by_waiting(void **state)
 {
 	(void)state;
@@ -227,6 +251,7 @@ int main(void)
 	    cmocka_unit_test(the_dead_and_the_unclaimable_are_dropped),
 	    cmocka_unit_test(short_memory_empties_it_and_few_ids_stop_it),
 	    cmocka_unit_test(a_plan_with_more_than_init_is_not_pooled),
+	    cmocka_unit_test(what_nobody_prepares_again_is_taken_down),
 	    cmocka_unit_test(memory_is_short_by_what_is_left_or_by_waiting),
 	};
 
