@@ -202,7 +202,51 @@ static void check_programs(struct check *k, const char *name, const struct templ
 	free(plan);
 }
 
-static void check_one(struct check *k, const struct template *t)
+/* Who would open sessions with it, and may use credentials in them. t: by its name, as it may be no
+ * part of the configuration yet. */
+static const struct role *lender(
+    const struct config *c, const struct template *t, const struct tenant **ret)
+{
+	for (size_t i = 0; i < c->ntenants; i++)
+		for (size_t n = 0; n < c->tenant[i].nroles; n++) {
+			const struct tenant *tenant = &c->tenant[i];
+			const struct role *role = &tenant->role[n];
+			const struct template *now =
+			    config_template(c, tenant->name, role->template_name);
+
+			if (!(role->actions & GRANT_CREDENTIAL) ||
+			    strcmp(role->template_name, t->name) != 0 ||
+			    (*t->tenant && strcmp(t->tenant, tenant->name) != 0) ||
+			    (!*t->tenant && now && *now->tenant))
+				continue;
+			*ret = tenant;
+			return role;
+		}
+	return NULL;
+}
+
+/* The helper listens at 127.0.0.1, and the profile strict has no sockets but UNIX ones. */
+static void check_credentials(
+    struct check *k, const char *name, const struct config *c, const struct template *t)
+{
+	const struct tenant *tenant = NULL;
+	const struct role *role;
+
+	if (t->seccomp != PLAN_SECCOMP_STRICT || !t->credentials)
+		return;
+	if ((role = lender(c, t, &tenant)))
+		check_add(k, CHECK_BAD, name,
+		    "seccomp: strict leaves no socket to ask for credentials by, which the role %s "
+		    "of "
+		    "tenant %s allows: say credentials: false, or take the profile default",
+		    role->name, tenant->name);
+	else
+		check_add(k, CHECK_WARN, name,
+		    "seccomp: strict leaves no socket to ask for credentials by: say credentials: "
+		    "false");
+}
+
+static void check_one(struct check *k, const struct config *c, const struct template *t)
 {
 	char name[2 * NAME_MAX_LEN + 16];
 	bool bad = k->bad;
@@ -217,6 +261,7 @@ static void check_one(struct check *k, const struct template *t)
 		check_path(k, name, "mount", t->mounts[i].source, 0, "");
 	if (t->tier == PLAN_TIER_OCI)
 		check_path(k, name, "runtime", t->runtime, S_IFREG, "program");
+	check_credentials(k, name, c, t);
 	if (!k->bad)
 		check_add(k, CHECK_OK, name, "%s, extends %s", plan_tiers[t->tier],
 		    *t->extends ? t->extends : "nothing");
@@ -245,7 +290,7 @@ static int check_file(struct check *k, const struct config *config, const char *
 	if (!(t = calloc(1, sizeof *t)))
 		return err_set(e, -ENOMEM, "no memory");
 	if ((r = config_parse_template(config, d, name, tenant, t, e)) == 0) {
-		check_one(k, t);
+		check_one(k, config, t);
 		template_done(t);
 	}
 	free(t);
@@ -275,12 +320,12 @@ int ctl_template_check(struct ctl *c)
 
 		if (!t)
 			return ctl_fail(EXIT_NOT_FOUND, "there is no such template");
-		check_one(&k, t);
+		check_one(&k, config, t);
 	} else {
 		for (size_t i = 0; i < config->ntemplates; i++)
 			if (!tenant || config_template(config, tenant, config->template[i].name) ==
 			                   &config->template[i])
-				check_one(&k, &config->template[i]);
+				check_one(&k, config, &config->template[i]);
 	}
 	if (c->json)
 		(void)ctl_json(k.list);

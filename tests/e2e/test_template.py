@@ -220,6 +220,37 @@ def templates_are_listed_shown_and_checked(p):
 
 
 @rule
+def strict_and_credentials_do_not_go_together(p):
+    file = os.path.join(p.work, "tight.yaml")
+    for text, code, said in (
+            ("seccomp: strict\n", 0, True),
+            ("seccomp: strict\ncredentials: false\n", 0, False)):
+        with open(file, "w") as f:
+            f.write(text)
+        r = p.postern("template", "check", file)
+        assert r.code == code and (b"strict leaves no socket" in r.out) == said, (text, r)
+    path, tenant = f"{p.state}/etc/templates/tight.yaml", f"{p.state}/etc/tenants/demo.yaml"
+    with open(tenant) as f:
+        roles = f.read()
+    try:
+        for text, allow, code in (("seccomp: strict\n", "[exec, credential]", 1), ("seccomp: strict\n", "[exec]", 0),
+                                  ("seccomp: strict\ncredentials: false\n", "[exec, credential]", 0),
+                                  ("seccomp: default\n", "[exec, credential]", 0)):
+            with open(path, "w") as f:
+                f.write(text)
+            with open(tenant, "w") as f:
+                f.write(roles + f"  tight:\n    template: tight\n    allow: {allow}\n    credentials: [\"jwt:https://api.example.com\"]\n"
+                        if "credential" in allow else roles + f"  tight:\n    template: tight\n    allow: {allow}\n")
+            r = p.postern("template", "check", "tight")
+            assert r.code == code, (text, allow, r)
+            assert (b"the role tight of tenant demo allows: say credentials: false" in r.out) == (code == 1), (text, allow, r)
+    finally:
+        os.unlink(path)
+        with open(tenant, "w") as f:
+            f.write(roles)
+
+
+@rule
 def without_its_image_a_template_is_refused_with_that_reason(p):
     path = f"{p.state}/etc/templates/small.yaml"
     with open(path) as f:
