@@ -4,7 +4,7 @@ import os, sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
-import hashlib, json
+import hashlib, json, signal, threading
 
 from postern import Postern, until
 from tap import main, rule
@@ -57,6 +57,47 @@ def what_is_over_the_cap_is_counted(p):
 def names_of_any_bytes_are_escaped(p):
     files, _, _ = left(p, "bytes", r"""python3 -c 'import os; open(b"/tmp/\xff\x1b]0;x\n", "w")'""")
     assert any(f["path"] == r"tmp/\xff\x1b]0;x\x0a" or f["path"].lower() == r"tmp/\xff\x1b]0;x\x0a" for f in files), files
+
+
+def interrupted(p, name, signal_it):
+    """The end of a session that left much to read, whose reader gets this signal while it reads: its totals, its files."""
+    got = []
+    t = threading.Thread(target=lambda: got.append(p.ssh(
+        "cd /dev/shm; for i in 1 2 3 4; do head -c 40M /dev/urandom >f$i; done; cd; mkdir m; for i in $(seq 20000); do : >m/$i; done",
+        key=p.cert(name), timeout=60)))
+    t.start()
+    # stopped as soon as it is there, it cannot be done before it is killed
+    walk = until("the reader", lambda: p.daemons("walk"), timeout=60, every=0)
+    for pid in walk:
+        os.kill(pid, signal.SIGSTOP)
+    sid = [x for x in p.records() if x["class"] == "channel.exec"][-1]["subject"]["session"]
+    mine = lambda c: [x for x in p.records() if x["class"] == c and x["subject"].get("session") == sid]
+    assert not mine("session.end")
+    if signal_it != signal.SIGSTOP:
+        for pid in walk:
+            os.kill(pid, signal_it)
+    until("its end", lambda: mine("session.end"), timeout=30)
+    t.join()
+    assert got[0].code == 0, got
+    until("it to be gone", lambda: not p.daemons("walk"))
+    until("its processes and its id block to be free", lambda: not p.sandbox_pids(), timeout=20)
+    return mine("session.end")[0]["body"]["totals"], [f for x in mine("session.files") for f in x["body"]["files"]]
+
+
+@rule
+def killed_halfway_the_session_ends_and_the_rest_is_said_to_be_unknown(p):
+    totals, files = interrupted(p, "killed", signal.SIGKILL)
+    assert totals["files"] == {"incomplete": True}, totals
+    assert len(files) < 20000, len(files)
+    assert p.ssh("echo in").out == b"in\n"
+    until("no session to be left", lambda: not p.sessions())
+
+
+@rule
+def one_that_hangs_is_not_waited_for(p):
+    totals, _ = interrupted(p, "hung", signal.SIGSTOP)
+    assert totals["files"] == {"incomplete": True}, totals
+    assert p.ssh("echo in").out == b"in\n"
 
 
 @rule
