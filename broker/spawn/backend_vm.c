@@ -347,7 +347,7 @@ static int vm_prepare(
 	f->step = "image";
 	if ((root = vm_image_open(&b->ns->host, p, e)) < 0)
 		return root;
-	return vm_image_digest(&b->image, root, e);
+	return vm_image_begin(&b->image, root, e);
 }
 
 static pid_t vm_pid(const struct sandbox *s)
@@ -439,6 +439,7 @@ static void vm_free(struct backend *base)
 		(void)waitid(P_PIDFD, (id_t)b->probe, NULL, WEXITED);
 		util_close(&b->probe);
 	}
+	vm_image_stop(&b->image);
 	free(b);
 }
 
@@ -479,6 +480,7 @@ struct backend *backend_vm_new(struct backend *ns, char *why, size_t size)
 	b->base.ops = &ops;
 	b->ns = (struct ns_backend *)(void *)ns;
 	b->probe = -1;
+	b->image = (struct vm_image)VM_IMAGE_NONE;
 	version = vm_file(b->ns->host.state_fd, "microvm/version", &e);
 	if (version < 0 || read(version, b->version, sizeof b->version - 1) <= 0) {
 		(void)snprintf(why, size, "%s", version < 0 ? err_text(&e) : "no kernel version");

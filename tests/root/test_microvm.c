@@ -229,6 +229,42 @@ static void sends_signals_and_says_what_ended_it(void **state)
 		(void)close(pipes[i][0]);
 }
 
+/* QEMU as a whole: while it is frozen nothing comes out of the guest, and then it goes on. */
+static void stands_still_while_it_is_frozen(void **state)
+{
+	const char *argv[] = {"/bin/cat", NULL};
+	int pipes[4][2], give[4];
+	struct pollfd p;
+	char c = 0;
+
+	(void)state;
+	need();
+	for (size_t i = 0; i < 4; i++) {
+		assert_int_equal(pipe2(pipes[i], O_CLOEXEC), 0);
+		give[i] = pipes[i][i != 0];
+	}
+	assert_int_equal(box_send_exec(&box, 78, 0, argv, give, 4), 0);
+	for (size_t i = 0; i < 4; i++)
+		(void)close(give[i]);
+	p = (struct pollfd){pipes[1][0], POLLIN, 0};
+	assert_int_equal(write(pipes[0][1], "a", 1), 1);
+	assert_int_equal(poll(&p, 1, BOOT_MS), 1);
+	assert_int_equal(read(pipes[1][0], &c, 1), 1);
+	assert_int_equal(c, 'a');
+	assert_int_equal(vm->ops->freeze(box.s, 1, NULL), 0);
+	assert_int_equal(write(pipes[0][1], "b", 1), 1);
+	assert_int_equal(poll(&p, 1, 1000), 0);
+	assert_int_equal(vm->ops->freeze(box.s, 0, NULL), 0);
+	assert_int_equal(poll(&p, 1, BOOT_MS), 1);
+	assert_int_equal(read(pipes[1][0], &c, 1), 1);
+	assert_int_equal(c, 'b');
+	(void)close(pipes[0][1]);
+	p = (struct pollfd){pipes[3][0], POLLIN, 0};
+	assert_int_equal(poll(&p, 1, BOOT_MS), 1);
+	for (size_t i = 1; i < 4; i++)
+		(void)close(pipes[i][0]);
+}
+
 static void has_a_terminal_with_its_size(void **state)
 {
 	const char *argv[] = {"/bin/sh", "-c", "stty size; read x; echo got $x; exit 3", NULL};
@@ -385,6 +421,7 @@ int main(void)
 	    cmocka_unit_test(is_the_agent_without_network_or_capabilities),
 	    cmocka_unit_test(carries_more_than_a_window_both_ways),
 	    cmocka_unit_test(sends_signals_and_says_what_ended_it),
+	    cmocka_unit_test(stands_still_while_it_is_frozen),
 	    cmocka_unit_test(has_a_terminal_with_its_size),
 	    cmocka_unit_test(limits_processes_files_and_disk),
 	    cmocka_unit_test(brings_the_agents_knock_to_the_sessions_listener),
