@@ -345,6 +345,17 @@ int work_find(struct work_store *s, const char *tenant, const char *name, struct
 	return *ret_space ? 0 : err_set(e, -ENOENT, "tenant %s has no workspace %s", tenant, name);
 }
 
+/* Whose files they are is seen without an index, too: nobody else gets those ids. */
+static void hold_owner(struct work_store *s, const char *name)
+{
+	char path[NAME_MAX_LEN + sizeof "/layers"];
+	struct stat st;
+
+	(void)snprintf(path, sizeof path, "%s/layers", name);
+	if (fstatat(s->c.dir, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_uid > 0)
+		s->c.hold(s->c.arg, st.st_uid);
+}
+
 static int load(struct work_store *s, const char *name, struct err *e)
 {
 	struct work_tenant *t = tenant_new(s, name);
@@ -354,8 +365,14 @@ static int load(struct work_store *s, const char *name, struct err *e)
 	if (!t)
 		return err_set(e, -ENOMEM, "no memory");
 	t->dir = openat(s->c.dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (t->dir < 0 || (r = read_index(t, &why)) == -ENOENT) {
-		tenant_drop(s, t); /* it was never finished; begun again when it is needed */
+	if (t->dir < 0)
+		r = err_set(&why, -errno, "cannot be opened: %m");
+	else
+		r = read_index(t, &why);
+	/* never finished: the index is there before any layer; begun again when it is needed */
+	if (r == -ENOENT && t->dir >= 0 && faccessat(t->dir, "layers", F_OK, 0) < 0 &&
+	    errno == ENOENT) {
+		tenant_drop(s, t);
 		return 0;
 	}
 	if (r == 0) {
@@ -365,6 +382,7 @@ static int load(struct work_store *s, const char *name, struct err *e)
 	if (r < 0) {
 		log_error("workspaces of %s: %s", name, err_text(&why));
 		t->damaged = true;
+		hold_owner(s, name);
 	}
 	return 0;
 }

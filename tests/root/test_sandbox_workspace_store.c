@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -227,17 +228,57 @@ static void a_damaged_index_is_left_alone(void **state)
 	struct work_store *s = store_open();
 	struct err e = ERR_INIT;
 	char path[4300];
-	int fd;
 
 	(void)state;
 	assert_int_equal(work_create(s, "t", "a", &e), 0);
 	put(s, "a", "f");
 	work_close(s);
 	(void)snprintf(path, sizeof path, "%s/t/index.json", dir);
-	fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
-	assert_true(fd >= 0);
-	(void)close(fd);
+	assert_int_equal(truncate(path, 0), 0);
 	s = store_open();
+	assert_int_equal(work_create(s, "t", "b", &e), -EBADMSG);
+	assert_int_equal(entries("t/layers"), 2);
+	work_close(s);
+}
+
+static void an_index_that_has_gone_takes_no_layer_with_it(void **state)
+{
+	struct work_store *s = store_open();
+	struct err e = ERR_INIT;
+	char path[4300];
+
+	(void)state;
+	assert_int_equal(work_create(s, "t", "a", &e), 0);
+	put(s, "a", "f");
+	work_close(s);
+	(void)snprintf(path, sizeof path, "%s/t/index.json", dir);
+	assert_int_equal(unlink(path), 0);
+	s = store_open();
+	assert_int_equal(held, IDS);
+	assert_int_equal(work_create(s, "t", "b", &e), -EBADMSG);
+	assert_int_equal(entries("t/layers"), 2);
+	work_close(s);
+}
+
+/* A host without descriptors to spare at the start, and with them a moment later. */
+static void a_tenant_that_could_not_be_opened_is_not_begun_again(void **state)
+{
+	struct work_store *s = store_open();
+	struct rlimit few, was;
+	struct err e = ERR_INIT;
+	int next;
+
+	(void)state;
+	assert_int_equal(work_create(s, "t", "a", &e), 0);
+	put(s, "a", "f");
+	work_close(s);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	next = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	(void)close(next);
+	few = (struct rlimit){(rlim_t)next + 2, was.rlim_max}; /* the store, and reading it */
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	s = store_open();
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
 	assert_int_equal(work_create(s, "t", "b", &e), -EBADMSG);
 	assert_int_equal(entries("t/layers"), 2);
 	work_close(s);
@@ -446,6 +487,10 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_chain_is_limited, fresh, gone),
 	    cmocka_unit_test_setup_teardown(ids_are_remembered, fresh, gone),
 	    cmocka_unit_test_setup_teardown(a_damaged_index_is_left_alone, fresh, gone),
+	    cmocka_unit_test_setup_teardown(
+	        an_index_that_has_gone_takes_no_layer_with_it, fresh, gone),
+	    cmocka_unit_test_setup_teardown(
+	        a_tenant_that_could_not_be_opened_is_not_begun_again, fresh, gone),
 	    cmocka_unit_test_setup_teardown(a_forest_is_removed_in_steps, fresh, gone),
 	    cmocka_unit_test_setup_teardown(a_kill_leaves_the_old_or_the_new, fresh, gone),
 	};
