@@ -39,6 +39,7 @@ static void on_prepare(struct serve *s, struct msg *m)
 {
 	struct backend_failure f = {"plan"};
 	struct err e = ERR_INIT;
+	char text[512];
 	struct plan p;
 	int r = plan_parse(msg_obj(m, "plan"), &p, &e);
 
@@ -46,9 +47,11 @@ static void on_prepare(struct serve *s, struct msg *m)
 		r = s->ops->prepare(s->c->b, &p, &f, &e);
 	if (r == 0)
 		serve_tell(s, "template.prepared", m->id, json_object(), NULL, 0);
-	else
+	else {
+		(void)str_escape(text, sizeof text, err_text(&e), strlen(err_text(&e)));
 		serve_tell(s, "template.prepared", m->id,
-		    json_pack("{s:s,s:s}", "step", f.step, "reason", err_text(&e)), NULL, 0);
+		    json_pack("{s:s,s:s}", "step", f.step, "reason", text), NULL, 0);
+	}
 	loop_timer_set(s->idle, SERVE_IDLE_NS);
 }
 

@@ -50,7 +50,7 @@ static int null_prepare(
 	if (!null_of(b)->fail)
 		return 0;
 	f->step = null_of(b)->fail;
-	return err_set(e, -EIO, "asked to fail");
+	return err_set(e, -EIO, "asked to fail\xff"); /* no UTF-8, as names of files may be */
 }
 
 static void sandbox_free(struct sandbox *s)
