@@ -26,13 +26,14 @@
 	{"command", MSG_BYTES, 64 * KIB, true}, \
 	{"env", MSG_BLOBS, 64, true}, /* NAME=VALUE */ \
 	{"pty", MSG_OBJECT, 8, true} /* term, cols, rows, xpixel, ypixel: broker/core */
-/* One operation on a workspace: list, create, snapshot, fork, rollback, delete, diff. */
+/* One operation on a workspace: list, create, snapshot, fork, rollback, delete, diff, export. */
 #define WORKSPACE_FIELDS \
 	{"op", MSG_STRING, 16, false}, \
 	{"tenant", MSG_NAME, NAME_MAX_LEN, true}, \
 	{"workspace", MSG_NAME, NAME_MAX_LEN, true}, \
 	{"snapshot", MSG_NAME, NAME_MAX_LEN, true}, \
-	{"to", MSG_NAME, NAME_MAX_LEN, true}
+	{"to", MSG_NAME, NAME_MAX_LEN, true}, \
+	{"allow", MSG_STRINGS, 32, true} /* flags of the export gate: broker/walk/gate.h */
 /* clang-format on */
 
 const struct msg_type msg_types[] = {
@@ -161,8 +162,9 @@ const struct msg_type msg_types[] = {
     {"workspace.do", MSG_CORE, MSG_SPAWN, LINKED, SMALL, NO_FDS, {WORKSPACE_FIELDS}},
     {"workspace.done", MSG_SPAWN, MSG_CORE, LINKED, MSG_MAX, NO_FDS,
         {{"data", MSG_OBJECT, 8, false}}},
-    /* of a diff: the pipe that the lines come from (broker/walk/diff.h), for who has asked */
-    {"workspace.stream", MSG_SPAWN, MSG_CORE, LINKED, SMALL, 1, 1, {{0}}},
+    /* the pipe that a diff or an export comes from (broker/walk/{diff,export}.h), for who has
+     * asked; of an export also the link to who reads it */
+    {"workspace.stream", MSG_SPAWN, MSG_CORE, LINKED, SMALL, 1, 2, {{0}}},
     {"workspace.refused", MSG_SPAWN, MSG_CORE, LINKED, SMALL, NO_FDS,
         {{"code", MSG_INT, 255, false}, REASON}}, /* code: an errno */
 
@@ -295,6 +297,12 @@ const struct msg_type msg_types[] = {
             {"deleted", MSG_INT, INT64_MAX, false}, {"metadata", MSG_INT, INT64_MAX, false},
             {"left_out", MSG_INT, INT64_MAX, false}, {"unreadable", MSG_INT, INT64_MAX, false},
             {"incomplete", MSG_BOOL, 0, false}}},
+
+    /* of a workspace that is exported: may it leave? (broker/walk/export.h) */
+    {"walk.export", MSG_WALK, MSG_CORE, LINKED, SMALL, NO_FDS,
+        {{"files", MSG_INT, INT64_MAX, false}, {"bytes", MSG_INT, INT64_MAX, false},
+            {"sha256", MSG_STRING, 64, false}, {"flags", MSG_STRINGS, 32, false}}},
+    {"walk.go", MSG_CORE, MSG_WALK, LINKED, SMALL, NO_FDS, {{0}}}, /* it is on record */
 
     /* ---- who sees which programs a session runs (broker/watch/main.c) ---- */
     {"watch.programs", MSG_WATCH, MSG_CORE, LINKED, 64 * KIB, NO_FDS,

@@ -71,6 +71,7 @@ static const struct record_class classes[] = {
     {"spawn.lost", OCSF_LIFECYCLE, 4, RECORD_END},
     {"workspace.create", OCSF_API, 1, RECORD_PLAIN},
     {"workspace.delete", OCSF_API, 4, RECORD_PLAIN},
+    {"workspace.export", OCSF_API, 2, RECORD_PLAIN},
     {"workspace.fork", OCSF_API, 1, RECORD_PLAIN},
     {"workspace.rollback", OCSF_API, 3, RECORD_PLAIN},
     {"workspace.snapshot", OCSF_API, 1, RECORD_PLAIN},

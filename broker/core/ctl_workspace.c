@@ -62,8 +62,11 @@ int ctl_workspace_stream(struct peer *spawn, struct msg *m, struct err *e)
 	(void)e;
 	for (struct question *q = spawn->core->questions; q; q = q->next)
 		if (q->spawn == m->id && m->id != 0) {
-			(void)peer_send_fds(
-			    peer_find(q->core, q->peer), "ctl.stream", q->id, NULL, m->fds, 1);
+			struct peer *p = peer_find(q->core, q->peer);
+
+			if (p && m->nfds == 2)
+				leave_begin(p, msg_take_fd(m, 1), q->asked);
+			(void)peer_send_fds(p, "ctl.stream", q->id, NULL, m->fds, 1);
 			question_free(q);
 			break;
 		}
@@ -81,6 +84,7 @@ static void ask_spawn(struct core *c, uint64_t peer, uint64_t question, json_t *
 		return;
 	}
 	q->spawn = peer_question(c->spawn);
+	q->asked = json_incref(body);
 	if (peer_send(c->spawn, "workspace.do", q->spawn, body) < 0)
 		finish(q, NULL, CTL_FAILED, "spawn cannot be reached");
 }
@@ -164,7 +168,7 @@ int ctl_workspace(struct peer *p, struct msg *m, struct err *e)
 		ask_spawn(p->core, p->serial, m->id, json_incref(m->body));
 		return 0;
 	}
-	if (strcmp(op, "diff") == 0) {
+	if (strcmp(op, "diff") == 0 || strcmp(op, "export") == 0) {
 		if ((tenant = tenant_of(p, m)))
 			look(p, m, tenant);
 		return 0;

@@ -13,7 +13,7 @@ struct session;
 
 extern const struct peer_class class_supervisor, class_spawn, class_signer, class_listener,
     class_worker, class_lease, class_ctl, class_pam, class_run, class_export, class_walk,
-    class_watch;
+    class_watch, class_leave;
 
 /* handle_spawn.c: a new link to spawn is there. */
 void spawn_linked(struct core *c);

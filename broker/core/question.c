@@ -41,6 +41,7 @@ void question_free(struct question *q)
 		}
 	loop_remove(q->timer);
 	json_decref(q->processes);
+	json_decref(q->asked);
 	free(q);
 }
 

@@ -22,6 +22,7 @@ struct question {
 	uint64_t supervisor, spawn,
 	    signer; /* ids of our own questions; 0: answered, or not asked */
 	json_t *processes;
+	json_t *asked; /* of a workspace: the body of workspace.do; may be NULL */
 };
 
 #define QUESTION_NS INT64_C(2000000000)

@@ -62,6 +62,11 @@ static const struct ctl_option workspace_diff[] = {
     {"snapshot", "SNAPSHOT", false, "since this one"},
     {NULL, NULL, false, NULL},
 };
+static const struct ctl_option workspace_export[] = {
+    {"tenant", "NAME", false, "of this tenant"},
+    {"allow", "FLAG", true, "what has this flag may leave"},
+    {NULL, NULL, false, NULL},
+};
 static const struct ctl_option workspace_delete[] = {
     {"tenant", "NAME", false, "of this tenant"},
     {"snapshot", "SNAPSHOT", false, "only this snapshot of it"},
@@ -215,6 +220,8 @@ const struct ctl_command ctl_commands[] = {
         ctl_workspace_rollback},
     {"workspace", "diff", "NAME", 1, 1, workspace_diff, "what was changed in it",
         ctl_workspace_diff},
+    {"workspace", "export", "NAME FILE", 2, 2, workspace_export, "a tar of it, by the gate",
+        ctl_workspace_export},
     {"workspace", "delete", "NAME", 1, 1, workspace_delete, "delete it, or a snapshot of it",
         ctl_workspace_delete},
     {"backup", NULL, "FILE", 1, 1, backup, "copy store and configuration to a file", ctl_backup},

@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <limits.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "broker/ctl/args.h"
 
@@ -29,6 +30,7 @@ enum ctl_exit {
 	EXIT_MISSING = 8,    /* there is no audit log, or nothing in it */
 	EXIT_UNREADABLE = 9, /* the audit log cannot be read */
 	EXIT_WARNING = 10,   /* of status: it works, and somebody should look */
+	EXIT_FLAGGED = 11,   /* of workspace export: something in it is kept back */
 	/* of audit verify, what is not proved; 4 and 8 as well */
 	EXIT_TAIL = 20,        /* the newest records are not sealed */
 	EXIT_NO_KEY = 21,      /* seals were not checked, for lack of a key */
@@ -101,6 +103,11 @@ int ctl_workspace_fork(struct ctl *c);
 int ctl_workspace_rollback(struct ctl *c);
 int ctl_workspace_delete(struct ctl *c);
 int ctl_workspace_diff(struct ctl *c);
+int ctl_workspace_export(struct ctl *c);
+/* Asks for a stream (body is taken over): *ret, who reads closes it. An exit status. */
+int ctl_stream_open(struct ctl *c, json_t *body, FILE **ret);
+/* A line of broker/walk/line.h, of its text printable ASCII only. */
+void ctl_workspace_line(const json_t *o);
 int ctl_witness(struct ctl *c);
 int ctl_witness_key(struct ctl *c);
 int ctl_witness_list(struct ctl *c);

@@ -46,7 +46,7 @@ static void print_flags(const json_t *list)
 		(void)putchar(']');
 }
 
-static void print_line(const json_t *o)
+void ctl_workspace_line(const json_t *o)
 {
 	char change[FIELD], mode[FIELD], hash[FIELD], path[FIELD], kind[FIELD];
 
@@ -92,18 +92,15 @@ static int show(const struct ctl *c, FILE *f)
 		if (c->json)
 			(void)json_array_append(list, o);
 		else
-			print_line(o);
+			ctl_workspace_line(o);
 	}
 	return ctl_fail(EXIT_FAILED, "the reading broke off: this is not all");
 }
 
-int ctl_workspace_diff(struct ctl *c)
+int ctl_stream_open(struct ctl *c, json_t *body, FILE **ret)
 {
-	json_t *body = json_pack("{s:s, s:s, s:s*, s:s*}", "op", "diff", "workspace", c->word[0],
-	    "tenant", ctl_opt(c, "tenant"), "snapshot", ctl_opt(c, "snapshot"));
 	cleanup_chan struct chan *link = NULL;
 	struct msg m = MSG_INIT;
-	FILE *f;
 	int code, fd;
 
 	if ((code = ctl_dial(c, &link, 0)) != EXIT_OK) {
@@ -114,10 +111,22 @@ int ctl_workspace_diff(struct ctl *c)
 		return code;
 	fd = msg_is(&m, "ctl.stream") ? msg_take_fd(&m, 0) : -1;
 	msg_done(&m);
-	if (fd < 0 || !(f = fdopen(fd, "r"))) {
+	if (fd < 0 || !(*ret = fdopen(fd, "r"))) {
 		util_close(&fd);
 		return ctl_fail(EXIT_FAILED, "an answer to another question");
 	}
+	return EXIT_OK;
+}
+
+int ctl_workspace_diff(struct ctl *c)
+{
+	json_t *body = json_pack("{s:s, s:s, s:s*, s:s*}", "op", "diff", "workspace", c->word[0],
+	    "tenant", ctl_opt(c, "tenant"), "snapshot", ctl_opt(c, "snapshot"));
+	FILE *f = NULL;
+	int code = ctl_stream_open(c, body, &f);
+
+	if (code != EXIT_OK)
+		return code;
 	code = show(c, f);
 	(void)fclose(f);
 	return code;

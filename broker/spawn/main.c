@@ -227,10 +227,9 @@ static int walk_start(void *arg, int link, const struct backend_layers *w, struc
 }
 
 /* The same program, for an operator. */
-static int diff_start(
-    void *arg, int out, const int *layers, size_t n, size_t changed, uint32_t ids, struct err *e)
+static int look_start(struct beside *x, int out, int link, const int *layers, size_t n,
+    const char *what, size_t value, uint32_t ids, struct err *e)
 {
-	struct beside *x = arg;
 	struct host *h = backend_ns_host(x->b);
 	uint32_t id = x->walk_base + x->walk_next++ % WALK_COUNT;
 	struct lease t = {.e = e};
@@ -241,14 +240,28 @@ static int diff_start(
 	launch_arg(&t.l, "uid=%u", id);
 	launch_arg(&t.l, "gid=%u", id);
 	launch_arg(&t.l, "ids=%u", ids);
-	launch_arg(&t.l, "more=%zu", changed - 1);
+	launch_arg(&t.l, "%s=%zu", what, value);
 	launch_fd(&t.l, "out", out);
+	if (link >= 0)
+		launch_fd(&t.l, "link", link);
 	for (size_t i = 0; i < n; i++)
 		launch_fd(&t.l, i == 0 ? "tree" : "low", layers[i]);
 	if ((pid = host_visit(h, launch, &t)) < 0)
 		return pid;
 	pidfd = fd_pidfd_open(pid);
 	return pidfd < 0 ? err_set(e, pidfd, "pidfd: %s", strerror(-pidfd)) : pidfd;
+}
+
+static int diff_start(
+    void *arg, int out, const int *layers, size_t n, size_t changed, uint32_t ids, struct err *e)
+{
+	return look_start(arg, out, -1, layers, n, "more", changed - 1, ids, e);
+}
+
+static int export_start(void *arg, int out, int link, const int *layers, size_t n, unsigned allow,
+    uint32_t ids, struct err *e)
+{
+	return look_start(arg, out, link, layers, n, "allow", allow, ids, e);
 }
 
 /* ---- tiers ---- */
@@ -344,6 +357,7 @@ int main(int argc, char **argv)
 	    .lease_start = lease_start,
 	    .walk_start = walk_start,
 	    .diff_start = diff_start,
+	    .export_start = export_start,
 	    .tie = tie,
 	    .untie = untie,
 	    .arg = &beside};

@@ -31,6 +31,9 @@ struct serve_config {
 	 * change: a pidfd, or -errno. out is the pipe for it; all are borrowed. NULL: nobody. */
 	int (*diff_start)(void *arg, int out, const int *layers, size_t n, size_t changed,
 	    uint32_t ids, struct err *e);
+	/* Likewise who hands him all of them as a tar (broker/walk/export.h); link: to the core. */
+	int (*export_start)(void *arg, int out, int link, const int *layers, size_t n,
+	    unsigned allow, uint32_t ids, struct err *e);
 	/* cgroup_tie() and cgroup_untie() (broker/spawn/cgroup.h) */
 	int (*tie)(void *arg, const char *session, char *path, size_t size, struct err *e);
 	int (*untie)(void *arg, const char *session);

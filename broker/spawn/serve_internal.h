@@ -70,7 +70,7 @@ void charge(struct serve *s, struct live *v, pid_t pid);
 /* workspace.do */
 void serve_workspace(struct serve *s, struct msg *m);
 
-/* serve_look.c: op diff. 0, and the pipe goes to the core as workspace.stream; -errno. */
+/* serve_look.c: op diff or export. 0, and the pipe goes to the core as workspace.stream; -errno. */
 int look_begin(struct serve *s, struct msg *m, struct err *e);
 /* Kills and forgets them all. */
 void look_stop_all(struct serve *s);

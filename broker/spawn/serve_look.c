@@ -15,14 +15,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "broker/walk/gate.h"
 #include "broker/workspace/store.h"
 #include "lib/err.h"
+#include "lib/fdio.h"
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/msg.h"
 #include "lib/util.h"
 
 #define LOOK_NS    (120 * NSEC_PER_SEC)
+#define EXPORT_NS  (600 * NSEC_PER_SEC)
 #define LOOKS_MAX  4
 #define LAYERS_MAX (WORK_CHAIN_MAX + 2)
 
@@ -31,6 +34,8 @@ struct look {
 	struct serve *serve;
 	int pidfd;
 	struct loop_source *exit, *timer;
+	bool export;
+	unsigned allow;              /* broker/walk/gate.h */
 	char hold[WORK_SESSION + 1]; /* instead of a session's id */
 };
 
@@ -105,31 +110,39 @@ static int open_layers(const struct work_view *v, int *fds, size_t *ret_n, struc
 	return 0;
 }
 
-/* *ret_read: the operator's end. */
+/* to[0]: the operator's end of the pipe; to[1]: of an export the core's end of the link. */
 static int start(
-    struct look *k, const struct work_view *v, unsigned changed, int *ret_read, struct err *e)
+    struct look *k, const struct work_view *v, unsigned changed, int to[2], struct err *e)
 {
 	const struct serve_config *c = k->serve->c;
-	int fds[LAYERS_MAX], pair[2], r;
+	int fds[LAYERS_MAX], pair[2], link[2] = {-1, -1}, r;
 	size_t n = 0;
 
 	if (pipe2(pair, O_CLOEXEC) < 0)
 		return err_set(e, -errno, "pipe: %m");
-	if ((r = open_layers(v, fds, &n, e)) == 0)
+	if ((r = open_layers(v, fds, &n, e)) == 0 && k->export && (r = fd_seqpacket_pair(link)) < 0)
+		(void)err_set(e, r, "socketpair: %s", strerror(-r));
+	if (r == 0 && k->export)
+		r = k->pidfd =
+		    c->export_start(c->arg, pair[1], link[1], fds, n, k->allow, v->ids, e);
+	else if (r == 0)
 		r = k->pidfd = c->diff_start(c->arg, pair[1], fds, n, changed, v->ids, e);
 	while (n > 0)
 		(void)close(fds[--n]);
 	(void)close(pair[1]);
+	util_close(&link[1]);
 	if (r < 0) {
 		(void)close(pair[0]);
+		util_close(&link[0]);
 		return r;
 	}
-	*ret_read = pair[0];
+	to[0] = pair[0];
+	to[1] = link[0];
 	return 0;
 }
 
 static int begin(struct look *k, const char *tenant, const char *name, const char *snapshot,
-    int *ret_read, struct err *e)
+    int to[2], struct err *e)
 {
 	struct work_store *w = k->serve->c->work;
 	struct work_view v = {.layers = -1};
@@ -144,35 +157,59 @@ static int begin(struct look *k, const char *tenant, const char *name, const cha
 	if (changed < 1 || v.nlower > LAYERS_MAX)
 		r = err_set(e, -EMLINK, "workspace %s has too many layers", name);
 	else
-		r = start(k, &v, changed, ret_read, e);
+		r = start(k, &v, changed, to, e);
 	work_view_done(&v);
 	if (r < 0)
 		return r;
 	k->exit = loop_fd(k->serve->loop, k->pidfd, LOOP_READ, on_over, k);
-	k->timer = loop_timer(k->serve->loop, LOOK_NS, on_late, k);
+	k->timer = loop_timer(k->serve->loop, k->export ? EXPORT_NS : LOOK_NS, on_late, k);
 	if (k->exit && k->timer)
 		return 0;
-	util_close(ret_read);
+	util_close(&to[0]);
+	util_close(&to[1]);
 	return err_set(e, -ENOMEM, "no memory");
+}
+
+static int allowed(const struct msg *m, unsigned *ret, struct err *e)
+{
+	const json_t *list = json_object_get(m->body, "allow"), *v;
+	size_t i;
+
+	json_array_foreach(list, i, v)
+	{
+		unsigned flag = gate_find(json_string_value(v));
+
+		if (!flag)
+			return err_set(e, -EINVAL, "the gate has no flag %s", json_string_value(v));
+		*ret |= flag;
+	}
+	return 0;
 }
 
 int look_begin(struct serve *s, struct msg *m, struct err *e)
 {
 	const char *tenant = msg_str(m, "tenant"), *name = msg_str(m, "workspace");
 	struct look *k;
-	int fd = -1, r;
+	bool export = strcmp(msg_str(m, "op"), "export") == 0;
+	unsigned allow = 0;
+	int to[2] = {-1, -1}, r;
 
 	if (!tenant || !name)
 		return err_set(e, -EINVAL, "which workspace?");
-	if (!s->c->diff_start)
+	if ((r = allowed(m, &allow, e)) < 0)
+		return r;
+	if (export ? !s->c->export_start : !s->c->diff_start)
 		return err_set(e, -ENOTSUP, "this spawn cannot read workspaces");
 	if (!(k = look_new(s)))
 		return err_set(e, -EBUSY, "%d workspaces are being read already", LOOKS_MAX);
-	if ((r = begin(k, tenant, name, msg_str(m, "snapshot"), &fd, e)) < 0) {
+	k->export = export;
+	k->allow = allow;
+	if ((r = begin(k, tenant, name, msg_str(m, "snapshot"), to, e)) < 0) {
 		look_free(k);
 		return r;
 	}
-	serve_tell(s, "workspace.stream", m->id, NULL, &fd, 1);
-	(void)close(fd);
+	serve_tell(s, "workspace.stream", m->id, NULL, to, export ? 2 : 1);
+	util_close(&to[0]);
+	util_close(&to[1]);
 	return 0;
 }

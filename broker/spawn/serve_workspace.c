@@ -112,7 +112,7 @@ void serve_workspace(struct serve *s, struct msg *m)
 		refuse(s, m->id, -ENOTSUP, "this spawn has no workspaces");
 	} else if (strcmp(op, "list") == 0) {
 		list(s, m);
-	} else if (strcmp(op, "diff") == 0) {
+	} else if (strcmp(op, "diff") == 0 || strcmp(op, "export") == 0) {
 		if ((r = look_begin(s, m, &e)) < 0)
 			refuse(s, m->id, r, err_text(&e));
 	} else if ((r = perform(s, op, &n, &e)) < 0) {

@@ -45,6 +45,17 @@ int look_dir(int dir, const char *name)
 	return open_one(dir, name, O_RDONLY | O_DIRECTORY);
 }
 
+int look_file(int dir, const char *name)
+{
+	int fd = open_one(dir, name, O_RDONLY);
+	struct stat st;
+
+	if (fd < 0 || (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)))
+		return fd;
+	(void)close(fd);
+	return -EINVAL;
+}
+
 static bool same(const struct stat *a, const struct stat *b)
 {
 	return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&

@@ -16,6 +16,8 @@ int look_stat(int dir, const char *name, struct stat *ret);
 bool look_whiteout(const struct stat *st);
 /* A directory to be read. -errno; -ELOOP for a link, -EXDEV for another mount. */
 int look_dir(int dir, const char *name);
+/* A regular file to be read. -errno; -EINVAL for anything else. */
+int look_file(int dir, const char *name);
 /* Digest, skipped, unstable and the gate's flags of the one that has been looked at. */
 void look_into(
     struct changes *c, int dir, const char *name, const struct stat *st, struct change *ret);

@@ -1,12 +1,13 @@
 /*
  * postern-walk uid=N gid=N ids=N link=FD tree=FD [low=FD ...]
  * postern-walk uid=N gid=N ids=N out=FD more=N tree=FD low=FD ...
+ * postern-walk uid=N gid=N ids=N out=FD link=FD allow=MASK tree=FD low=FD ...
  *
  * The first reads what a session left in its private layer: tree is the directory with `u` (above
  * the layers low, uppermost first) and `shm`. Tells the core by the link. The second tells an
  * operator, by the pipe out, what the layer tree and the first `more` of low change in the others
- * (diff.h). Both read a hostile tree, so it takes an id of its own and locks itself in first: it
- * can read, and nothing else.
+ * (diff.h). The third hands out a tar of them all (export.h). All read a hostile tree, so it takes
+ * an id of its own and locks itself in first: it can read, and nothing else.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +23,7 @@
 
 #include "broker/walk/changes.h"
 #include "broker/walk/diff.h"
+#include "broker/walk/export.h"
 #include "broker/walk/line.h"
 #include "broker/walk/opaque.h"
 #include "filters.h"
@@ -49,7 +51,7 @@
 #endif
 
 struct args {
-	uint64_t uid, gid, ids, link, tree, out, more;
+	uint64_t uid, gid, ids, link, tree, out, more, allow;
 	int low[LOWER_MAX];
 	size_t nlow;
 };
@@ -73,7 +75,7 @@ static int parse(int argc, char **argv, struct args *a)
 		uint64_t *value, max;
 	} numbers[] = {{"uid", &a->uid, UINT32_MAX - 1}, {"gid", &a->gid, UINT32_MAX - 1},
 	    {"ids", &a->ids, UINT32_MAX}, {"link", &a->link, 255}, {"tree", &a->tree, 255},
-	    {"out", &a->out, 255}, {"more", &a->more, LOWER_MAX}};
+	    {"out", &a->out, 255}, {"more", &a->more, LOWER_MAX}, {"allow", &a->allow, UINT32_MAX}};
 
 	for (int i = 1; i < argc; i++) {
 		const char *v = strchr(argv[i], '=');
@@ -95,7 +97,7 @@ static int parse(int argc, char **argv, struct args *a)
 		    str_to_u64(v + 1, 0, numbers[k].max, numbers[k].value) < 0)
 			return -EINVAL;
 	}
-	return a->uid && a->gid && !a->link != !a->out && a->tree && a->more <= a->nlow ? 0
+	return a->uid && a->gid && (a->link || a->out) && a->tree && a->more <= a->nlow ? 0
 	                                                                                : -EINVAL;
 }
 
@@ -283,9 +285,17 @@ static int walk(struct teller *t, const struct args *a)
 
 /* ---- for an operator ---- */
 
-static int diff(const struct teller *t, const struct args *a)
+static int operate(const struct teller *t, const struct args *a)
 {
 	int layers[1 + LOWER_MAX] = {(int)a->tree};
+	const struct export_walk x = {.out = (int)a->out,
+	    .core = t->core,
+	    .layer = layers,
+	    .nlayers = 1 + a->nlow,
+	    .ids = (uint32_t)a->ids,
+	    .allow = (unsigned)a->allow,
+	    .opaque = opaque,
+	    .arg = (void *)(uintptr_t)t};
 	const struct diff d = {.out = (int)a->out,
 	    .layer = layers,
 	    .nlayers = 1 + a->nlow,
@@ -295,14 +305,14 @@ static int diff(const struct teller *t, const struct args *a)
 	    .arg = (void *)(uintptr_t)t};
 
 	memcpy(layers + 1, a->low, a->nlow * sizeof *layers);
-	return diff_tell(&d);
+	return t->core ? export_run(&x) : diff_tell(&d);
 }
 
 int main(int argc, char **argv)
 {
 	struct teller t = {.opaque = -1};
 	struct args a = {0};
-	int keep[3 + LOWER_MAX], r;
+	int keep[4 + LOWER_MAX], r;
 	size_t n = 0;
 
 	log_open("postern-walk", LOG_INFO);
@@ -313,7 +323,10 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	json_object_seed(0); /* reads /dev/urandom; later nothing else can be opened */
-	keep[n++] = (int)(a.out ? a.out : a.link);
+	if (a.link)
+		keep[n++] = (int)a.link;
+	if (a.out)
+		keep[n++] = (int)a.out;
 	keep[n++] = (int)a.tree;
 	for (size_t i = 0; i < a.nlow; i++)
 		keep[n++] = a.low[i];
@@ -327,7 +340,7 @@ int main(int argc, char **argv)
 	t.ids = (uint32_t)a.ids;
 	t.tree = (int)a.tree;
 	t.files = json_array();
-	if ((r = a.out ? diff(&t, &a) : walk(&t, &a)) < 0)
+	if ((r = a.out ? operate(&t, &a) : walk(&t, &a)) < 0)
 		log_error("the walk: %s", strerror(-r));
 	json_decref(t.files);
 	chan_free(t.core); /* NULL is fine */
