@@ -130,8 +130,6 @@ RAW_SYSCALLS static int mount_parts(struct enter *n)
 	const struct rootfs *f = n->rootfs;
 	int r;
 
-	if (f->usr >= 0 && !f->own_usr && (r = attach(f->usr, "/mnt/usr")) < 0)
-		return r;
 	if ((r = install_enter(f)) < 0)
 		return r;
 	TRY(mount("/dev", "/mnt/dev", NULL, MS_BIND, NULL));

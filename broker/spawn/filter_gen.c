@@ -167,12 +167,12 @@ static void rule_ioctl_agent(void)
 	ret(ALLOW);
 }
 
-/* The pipes that a sandbox has as its stdio are charged to whoever made them, which is the core:
- * one that grows its own takes from what all sessions' pipes may have (pipe(7),
- * pipe-user-pages-soft). */
+/* The pipes of its stdio are charged to the core: to grow them takes from all sessions' (pipe(7),
+ * pipe-user-pages-soft). Who opens a file that is leased waits, whoever it is. */
 static void rule_fcntl_agent(void)
 {
 	load_arg(1);
+	ret_if(1024 /* F_SETLEASE */, NO(EPERM));
 	ret_if(1031 /* F_SETPIPE_SZ */, NO(EPERM));
 	ret(ALLOW);
 }

@@ -81,30 +81,49 @@ RAW_SYSCALLS static int attach(int fd, const char *at)
 RAW_SYSCALLS static int overlay(
     const char *lower, const char *upper, const char *work, const char *at)
 {
-	unsigned attr = DEFENCE("nosuid") ? MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV : 0;
+	unsigned attr = (DEFENCE("nosuid") ? MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV : 0) |
+	                (upper ? 0 : MOUNT_ATTR_RDONLY);
 	int fs = fsopen("overlay", FSOPEN_CLOEXEC), fd;
 
 	/* what is left open by a failure goes with the child */
 	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir", lower, 0) < 0 ||
-	    fsconfig(fs, FSCONFIG_SET_STRING, "upperdir", upper, 0) < 0 ||
-	    fsconfig(fs, FSCONFIG_SET_STRING, "workdir", work, 0) < 0 ||
+	    (upper && (fsconfig(fs, FSCONFIG_SET_STRING, "upperdir", upper, 0) < 0 ||
+	                  fsconfig(fs, FSCONFIG_SET_STRING, "workdir", work, 0) < 0)) ||
 	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0 ||
 	    (fd = fsmount(fs, FSMOUNT_CLOEXEC, attr)) < 0)
 		return -errno;
 	return attach(fd, at);
 }
 
+/* The empty directory is there because an overlay without an upper layer wants two. */
+RAW_SYSCALLS int install_usr(
+    const struct rootfs *f, const char *low, const char *layers, const char *at)
+{
+	int r = attach(f->usr, low);
+
+	return r < 0 ? r : overlay(layers, NULL, NULL, at);
+}
+
+RAW_SYSCALLS static int enter_usr(const struct rootfs *f)
+{
+	int r;
+
+	if (f->usr < 0)
+		return 0;
+	if (!f->own_usr)
+		return install_usr(f, "/low3", "/low3:/blank/dir", "/mnt/usr");
+	r = attach(f->usr, "/low3");
+	return r < 0 ? r : overlay("/low3", "/up/u/usr", "/up/wu", "/mnt/usr");
+}
+
 /* The upper layers are directories of the root's own one, which these mounts cover: nobody reaches
  * them through the root any more. */
 RAW_SYSCALLS int install_enter(const struct rootfs *f)
 {
-	int r;
+	int r = enter_usr(f);
 
-	if (f->own_usr && ((r = attach(f->usr, "/low3")) < 0 ||
-	                      (r = overlay("/low3", "/up/u/usr", "/up/wu", "/mnt/usr")) < 0))
+	if (r < 0 || f->dpkg < 0)
 		return r;
-	if (f->dpkg < 0)
-		return 0;
 	if ((r = attach(f->dpkg, "/low4")) < 0)
 		return r;
 	return overlay(

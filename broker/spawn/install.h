@@ -28,6 +28,11 @@ int install_skeleton(int host_root, int at);
 bool install_wanted(const struct plan *p, const struct skeleton *s);
 /* The layer's own directories, before it is mounted. 0 or -errno. */
 int install_furnish(const struct rootfs *f, int up, uint32_t base);
+/* In the child: the host's /usr as it is, but as files of this sandbox alone. The host's are the
+ * same to everybody: who may read one would be told by inotify(7) whenever somebody else opens it,
+ * and could lock it (flock(2)). low: a directory to
+ * put the host's on; layers: it and an empty one, as lowerdir has them. 0 or -errno. */
+int install_usr(const struct rootfs *f, const char *low, const char *layers, const char *at);
 /* In the child, once the root is mounted on /mnt: system calls only. 0 or -errno. */
 int install_enter(const struct rootfs *f);
 

@@ -19,6 +19,7 @@
 #include "broker/spawn/cgroup.h"
 #include "broker/spawn/enter.h"
 #include "broker/spawn/host.h"
+#include "broker/spawn/install.h"
 #include "broker/spawn/netns.h"
 #include "broker/spawn/oci_config.h"
 #include "broker/spawn/plan.h"
@@ -84,8 +85,8 @@ static int attach(int fd, const char *at)
 
 static int make_dirs(void)
 {
-	static const char *const dirs[] = {OCI_BASE "/low", OCI_BASE "/low2", OCI_BASE "/up",
-	    OCI_BUNDLE, OCI_ROOTFS, OCI_BASE "/run"};
+	static const char *const dirs[] = {OCI_BASE "/low", OCI_BASE "/low2", OCI_BASE "/low3",
+	    OCI_BASE "/none", OCI_BASE "/up", OCI_BUNDLE, OCI_ROOTFS, OCI_BASE "/run"};
 
 	for (size_t i = 0; i < ARRAY_LEN(dirs); i++)
 		TRY(mkdir(dirs[i], 0755));
@@ -125,7 +126,8 @@ static int mount_root(struct enter *n, struct parts *p)
 	TRY(fd = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
 	(void)p;
 	if ((r = attach(fd, OCI_ROOTFS)) < 0 ||
-	    (f->usr >= 0 && (r = attach(f->usr, OCI_ROOTFS "/usr")) < 0))
+	    (f->usr >= 0 && (r = install_usr(f, OCI_BASE "/low3",
+	                         OCI_BASE "/low3:" OCI_BASE "/none", OCI_ROOTFS "/usr")) < 0))
 		return r;
 	return mount_dev(n);
 }

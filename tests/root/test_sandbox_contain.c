@@ -90,12 +90,53 @@ static void the_calls_that_reach_the_kernel_are_few(void **state)
 	    {"prctl mm", EINVAL}, {"prctl dumpable", 0}, {"personality query", 0},
 	    {"personality", EPERM}, {"TIOCSTI", EPERM}, {"TIOCSTI high bits", EPERM},
 	    {"TIOCLINUX high bits", EPERM}, {"TIOCSETD", EPERM}, {"F_SETPIPE_SZ", EPERM},
-	    {"F_SETPIPE_SZ high bits", EPERM}, {"F_GETPIPE_SZ", 0}, {"ioctl other", 0},
-	    {"setuid 0", EPERM}, {"setgroups", EPERM}, {"sethostname", EPERM},
+	    {"F_SETPIPE_SZ high bits", EPERM}, {"F_SETLEASE", EPERM}, {"F_GETPIPE_SZ", 0},
+	    {"ioctl other", 0}, {"setuid 0", EPERM}, {"setgroups", EPERM}, {"sethostname", EPERM},
 	    {"kill init", EPERM}};
 
 	(void)state;
 	check_all("calls", want, ARRAY_LEN(want));
+}
+
+/* inotify(7) and flock(2) go by inode, and the host's are the same to everybody. */
+static void who_uses_a_program_of_the_hosts_is_not_told(void **state)
+{
+	static const char spy[] =
+	    "mkfifo /tmp/go && cat >/tmp/spy.py <<'END'\n"
+	    "import ctypes, fcntl, os\n"
+	    "f = open('/usr/bin/cksum')\n"
+	    "fcntl.flock(f, fcntl.LOCK_EX)\n"
+	    "l = ctypes.CDLL(None)\n"
+	    "n = l.inotify_init1(os.O_NONBLOCK)\n"
+	    "assert l.inotify_add_watch(n, b'/usr/bin/cksum', 0x20) > 0\n"
+	    "def told():\n"
+	    "    try: return len(os.read(n, 4096)) > 0\n"
+	    "    except BlockingIOError: return False\n"
+	    "open('/tmp/ready', 'w').close()\n"
+	    "open('/tmp/go').close()\n"
+	    "others = told()\n"
+	    "open('/usr/bin/cksum').close()\n"
+	    "print('others', others, 'own', told(), file=open('/tmp/spied', 'w'), flush=True)\n"
+	    "open('/tmp/done').close()\n"
+	    "END\n"
+	    "mkfifo /tmp/done; setsid python3 /tmp/spy.py >/tmp/spy.log 2>&1 </dev/null &\n"
+	    "while [ ! -e /tmp/ready ]; do read -t 0.05 x </dev/null; done; echo up";
+	struct backend_failure f = {0};
+	struct err e = ERR_INIT;
+	struct box other;
+	struct plan p;
+
+	(void)state;
+	rig_plan(&p);
+	assert_int_equal(box_start(&rig, &other, &p, &f, &e), 0);
+	expect_text(spy, "up\n");
+	assert_int_equal(
+	    box_sh(&other, "cksum </dev/null; flock -n /usr/bin/cksum echo free", &ran), 0);
+	assert_string_equal(ran.out, "4294967295 0\nfree\n");
+	cleanup_close int own = open("/usr/bin/cksum", O_RDONLY | O_CLOEXEC);
+	assert_true(own >= 0);
+	expect_text(": >/tmp/go; : >/tmp/done; cat /tmp/spied", "others False own True\n");
+	assert_true(box_end(&other, NULL));
 }
 
 static void sockets_are_local_tcp_and_udp(void **state)
@@ -387,6 +428,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_calls_that_reach_the_kernel_are_few),
+	    cmocka_unit_test(who_uses_a_program_of_the_hosts_is_not_told),
 	    cmocka_unit_test(sockets_are_local_tcp_and_udp),
 	    cmocka_unit_test(only_its_own_files_can_be_written),
 	    cmocka_unit_test(another_architecture_is_killed),

@@ -138,6 +138,7 @@ static void probe_calls(void)
 	put("TIOCSETD", result(syscall(SYS_ioctl, 0, 0x5423L, "x")));
 	put("F_SETPIPE_SZ", result(syscall(SYS_fcntl, 1, 1031L, 1 << 20)));
 	put("F_SETPIPE_SZ high bits", result(syscall(SYS_fcntl, 1, 1031L | (1L << 32), 1 << 20)));
+	put("F_SETLEASE", result(syscall(SYS_fcntl, 1, 1024L, 2)));
 	put("F_GETPIPE_SZ", result(syscall(SYS_fcntl, 1, 1032L, 0)));
 	put("ioctl other", result(syscall(SYS_ioctl, 0, 0x5401L, NULL)) == EPERM);
 	put("setuid 0", result(syscall(SYS_setuid, 0)));
