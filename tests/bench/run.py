@@ -157,10 +157,18 @@ def idle_rows(p, sshd):
 
 
 def sandbox_rows():
-    tool = os.path.join(BUILD, "tests/bench/bench_sandbox")
+    tool_rows("bench_sandbox", 120)
+
+
+def crowd_rows():
+    tool_rows("bench_crowd", 300)
+
+
+def tool_rows(name, timeout):
+    tool = os.path.join(BUILD, "tests/bench", name)
     if not os.path.exists(tool):
         raise AssertionError(f"{tool} is not built")
-    r = run([tool], timeout=120)
+    r = run([tool], timeout=timeout)
     assert r.code == 0, r
     for line in r.text.splitlines():
         if line.startswith("{"):
@@ -260,7 +268,7 @@ def main():
         finally:
             sshd.close()
         p.stop()
-    for f in (sandbox_rows, workspace_rows, neighbour_rows, log_rows):
+    for f in (sandbox_rows, crowd_rows, workspace_rows, neighbour_rows, log_rows):
         try:
             f()
         except (AssertionError, OSError) as e:
