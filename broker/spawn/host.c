@@ -256,11 +256,31 @@ static int attach(struct host *h, int from, const char *path, char *dst, size_t 
 	if (tree < 0)
 		return err_set(e, r, "%s: %s", path, strerror(-r));
 	(void)snprintf(dst, size, "/roots/%u", h->roots);
-	if ((r = make_dir(dst)) < 0)
-		return err_set(e, r, "%s: %s", dst, strerror(-r));
-	if (move_mount(tree, "", AT_FDCWD, dst, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-		return err_set(e, -errno, "bind %s: %m", path);
+	if ((r = make_dir(dst)) < 0) {
+		dst[0] = '\0';
+		return err_set(e, r, "/roots/%u: %s", h->roots, strerror(-r));
+	}
+	if (move_mount(tree, "", AT_FDCWD, dst, MOVE_MOUNT_F_EMPTY_PATH) < 0) {
+		r = -errno;
+		(void)rmdir(dst);
+		dst[0] = '\0'; /* nothing for host_unbind() */
+		return err_set(e, r, "bind %s: %s", path, strerror(-r));
+	}
 	h->roots++;
+	return 0;
+}
+
+int host_unbind(struct host *h, const char *dst)
+{
+	char last[64];
+
+	if (!dst[0])
+		return 0;
+	if (umount2(dst, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 || rmdir(dst) < 0)
+		return -errno;
+	(void)snprintf(last, sizeof last, "/roots/%u", h->roots - 1);
+	if (strcmp(dst, last) == 0)
+		h->roots--;
 	return 0;
 }
 

@@ -50,6 +50,8 @@ int host_image(struct host *h, const char *hex);
 int host_bind_image(struct host *h, int image, char *dst, size_t size, struct err *e);
 /* Binds a directory of the host at /roots/N; dst[size] gets that path. */
 int host_bind(struct host *h, const char *path, char *dst, size_t size, struct err *e);
+/* Undoes either, for a path that it gave; nothing for an empty one. 0 or -errno. */
+int host_unbind(struct host *h, const char *dst);
 /* Runs fn(arg) in the host's mount namespace and comes back; fn's answer, or -errno. */
 int host_visit(struct host *h, int (*fn)(void *arg), void *arg);
 void host_leave(struct host *h); /* closes the descriptors */

@@ -263,6 +263,17 @@ static int build(
 	return fill(s->h, p, t, root, at, e);
 }
 
+/* What a build that failed has left. Its number is free again if nothing is. */
+static void discard(struct skeletons *s, const struct skeleton *k)
+{
+	int r = host_unbind(s->h, k->dpkg);
+
+	if (host_unbind(s->h, k->lower) < 0 || r < 0)
+		return;
+	if (nftw(k->path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) == 0 || errno == ENOENT)
+		s->made--;
+}
+
 /* Of roots: empty for the host's, a path, or an image's digits, which no path is. */
 static const char *key_of(const struct plan *p)
 {
@@ -312,7 +323,8 @@ int skeleton_get(
 	t->root_user = p->root_user;
 	memcpy(t->stamps, now, sizeof now);
 	if ((r = build(s, p, t, root, e)) < 0) {
-		free(t); /* its directory goes with the others */
+		discard(s, &t->s);
+		free(t);
 		return r;
 	}
 	t->next = s->list;
