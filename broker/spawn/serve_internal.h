@@ -78,7 +78,9 @@ void look_stop_all(struct serve *s);
 /* serve_walk.c: starts who reads what this sandbox has written; serve_ended() follows when that is
  * over. False: there is nothing to read, or nobody to tell. */
 bool walk_begin(struct serve *s, struct live *v, const char *reason);
-/* Kills it and waits for it. */
+/* Kills a postern-walk and the process beside it, and waits for it. */
+void walk_kill(int *pidfd);
+/* The same of a sandbox's. */
 void walk_stop(struct live *v);
 
 /* serve_watch.c: looks after who is told of its programs, if it has one. False without memory. */

@@ -7,12 +7,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "broker/walk/gate.h"
@@ -49,11 +46,8 @@ static void look_free(struct look *k)
 		}
 	loop_remove(k->exit);
 	loop_remove(k->timer);
-	if (k->pidfd >= 0) {
-		(void)syscall(SYS_pidfd_send_signal, k->pidfd, SIGKILL, NULL, 0);
-		(void)waitid(P_PIDFD, (id_t)k->pidfd, NULL, WEXITED);
-		util_close(&k->pidfd);
-	}
+	if (k->pidfd >= 0)
+		walk_kill(&k->pidfd);
 	(void)work_release(k->serve->c->work, k->hold);
 	free(k);
 }

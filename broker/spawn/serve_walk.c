@@ -22,15 +22,26 @@ static void forget(struct live *v)
 	v->walk_source = v->walk_timer = NULL;
 }
 
+void walk_kill(int *pidfd)
+{
+	siginfo_t si = {0};
+
+	(void)syscall(SYS_pidfd_send_signal, *pidfd, SIGKILL, NULL, 0);
+	/* it leads a group, and who is beside it may be stopped; its pid is its own until the end
+	 */
+	if (waitid(P_PIDFD, (id_t)*pidfd, &si, WEXITED | WNOWAIT) == 0 && si.si_pid > 1)
+		(void)kill(-si.si_pid, SIGKILL);
+	(void)waitid(P_PIDFD, (id_t)*pidfd, NULL, WEXITED);
+	util_close(pidfd);
+}
+
 void walk_stop(struct live *v)
 {
 	forget(v);
 	if (v->walk < 0)
 		return;
 	/* it holds nothing that could make its death wait: no socket of a sandbox, no other disk */
-	(void)syscall(SYS_pidfd_send_signal, v->walk, SIGKILL, NULL, 0);
-	(void)waitid(P_PIDFD, (id_t)v->walk, NULL, WEXITED);
-	util_close(&v->walk);
+	walk_kill(&v->walk);
 }
 
 static void on_walked(struct loop *l, int fd, unsigned what, void *arg)

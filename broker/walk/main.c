@@ -110,8 +110,9 @@ static uint64_t open_files(const struct args *a)
 	return getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_max < n ? l.rlim_max : n;
 }
 
-/* Everything but the one capability. */
-static int become(const struct args *a, uint64_t keep, const struct confine_path *paths, size_t n)
+/* Everything but the one capability. parent: with whose death it dies; 0: nobody's. */
+static int become(
+    const struct args *a, pid_t parent, uint64_t keep, const struct confine_path *paths, size_t n)
 {
 	const struct confine_limits limits = {
 	    .open_files = open_files(a), .memory = MEMORY_MAX, .processes = 0, .file_bytes = 0};
@@ -121,8 +122,12 @@ static int become(const struct args *a, uint64_t keep, const struct confine_path
 		return r;
 	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
 		return -errno;
-	if ((r = confine_ids((uid_t)a->uid, (gid_t)a->gid)) < 0 || (r = confine_caps(keep)) < 0 ||
-	    (r = confine_basics()) < 0 || (r = confine_limits(&limits)) < 0 ||
+	if ((r = confine_ids((uid_t)a->uid, (gid_t)a->gid)) < 0 || (r = confine_caps(keep)) < 0)
+		return r;
+	/* a change of ids takes it back (prctl(2)) */
+	if (parent && (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent))
+		return -ESRCH;
+	if ((r = confine_basics()) < 0 || (r = confine_limits(&limits)) < 0 ||
 	    (r = confine_landlock(paths, n, &abi)) < 0)
 		return r;
 	return confine_seccomp(filter_walk, ARRAY_LEN(filter_walk));
@@ -142,8 +147,7 @@ static int start_beside(const struct args *a)
 		(void)close(pair[1]);
 		return pair[0];
 	}
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent ||
-	    confine_fds(&pair[1], 1) < 0 || become(a, CAP(CAP_SYS_ADMIN), NULL, 0) < 0)
+	if (confine_fds(&pair[1], 1) < 0 || become(a, parent, CAP(CAP_SYS_ADMIN), NULL, 0) < 0)
 		_exit(1);
 	opaque_serve(pair[1]);
 	_exit(0);
@@ -155,7 +159,7 @@ static int confine(const struct args *a)
 
 	for (size_t i = 0; i < a->nlow; i++)
 		paths[1 + i] = (struct confine_path){a->low[i], 0};
-	return become(a, CAP(CAP_DAC_READ_SEARCH), paths, 1 + a->nlow);
+	return become(a, 0, CAP(CAP_DAC_READ_SEARCH), paths, 1 + a->nlow);
 }
 
 /* ---- telling ---- */
