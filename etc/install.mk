@@ -39,6 +39,7 @@ install-config:
 	$(call keep,etc/postern.yaml,$(SYSCONF)/postern/postern.yaml)
 	$(call keep,etc/templates/default.yaml,$(SYSCONF)/postern/templates/default.yaml)
 	$(call put,0644,etc/tenants/example.yaml.sample,$(SYSCONF)/postern/tenants/example.yaml.sample)
+	$(foreach f,$(wildcard etc/templates/*.sample),$(call put,0644,$(f),$(SYSCONF)/postern/templates/$(notdir $(f))))
 	$(foreach f,$(wildcard etc/pam.d/*),$(call keep,$(f),$(SYSCONF)/pam.d/$(notdir $(f))))
 	$(foreach f,$(wildcard etc/sshd/*),$(call put,0644,$(f),$(PREFIX)/share/postern/sshd/$(notdir $(f))))
 	$(foreach f,$(wildcard etc/systemd/*.service),$(call put,0644,$(f),$(LIBDIR)/systemd/system/$(notdir $(f))))

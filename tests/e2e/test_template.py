@@ -196,6 +196,35 @@ def what_is_promised_has_to_be_there(p):
 
 
 @rule
+def the_templates_that_are_delivered_are_good(p):
+    etc = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "etc", "templates")
+    shown = os.path.join(p.state, "data")
+    os.mkdir(shown, 0o755)
+    with open(shown + "/note", "w") as f:
+        f.write("of the host\n")
+    samples = [f for f in sorted(os.listdir(etc)) if f.endswith(".sample")]
+    assert len(samples) == 3, samples
+    with open(f"{p.state}/etc/tenants/demo/templates/own.yaml") as f:
+        before = f.read()
+    for sample in samples:
+        with open(f"{etc}/{sample}") as f, open(f"{p.state}/etc/templates/{sample[:-7]}", "w") as to:
+            to.write(f.read().replace("/srv/data", shown))
+        assert p.postern("template", "show", sample[:-12]).code == 0, sample
+    with open(f"{p.state}/etc/tenants/demo/templates/own.yaml", "w") as f:
+        f.write("extends: tools\n")
+    try:
+        assert p.postern("reload").code == 0
+        r = p.ssh("cat /data/note; git --version; ls", key=p.small, user="own")
+        assert r.out.startswith(b"of the host\ngit version") and b"ls:" in r.err and r.code in (126, 127), r
+    finally:
+        for sample in samples:
+            os.unlink(f"{p.state}/etc/templates/{sample[:-7]}")
+        with open(f"{p.state}/etc/tenants/demo/templates/own.yaml", "w") as f:
+            f.write(before)
+    assert p.postern("reload").code == 0
+
+
+@rule
 def templates_are_listed_shown_and_checked(p):
     r = p.postern("template", "list", "--json")
     names = [(t["name"], t.get("tenant"), t.get("extends")) for t in json.loads(r.out)]
