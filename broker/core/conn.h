@@ -30,7 +30,13 @@ struct session;
 
 enum conn_route { ROUTE_SSH, ROUTE_SSHD };
 
-enum channel_state { CHANNEL_DECIDING, CHANNEL_RECORDING, CHANNEL_PTY, CHANNEL_RUNNING };
+enum channel_state {
+	CHANNEL_DECIDING,
+	CHANNEL_RECORDING,
+	CHANNEL_PTY,
+	CHANNEL_WAITING, /* until init has room for its request */
+	CHANNEL_RUNNING
+};
 
 struct channel {
 	struct channel *next;

@@ -282,6 +282,7 @@ struct core *core_new(const struct core_options *o, struct err *e)
 		c->listeners[i].fd = -1;
 	c->started_boot_ns = clock_boot_ns();
 	c->config_loaded_ns = clock_wall_ns();
+	c->patience_ns = CORE_PATIENCE_NS;
 	if (setup(c, o) < 0) {
 		core_free(c);
 		(void)err_set(e, -ENOMEM, "no memory for the core");

@@ -37,6 +37,8 @@ struct store;
 #define CORE_REASON_MAX  400
 #define CORE_LISTENERS   3
 #define CORE_STOP_S      3
+/* shorter than the gateway's own, whose client would then not learn of our record */
+#define CORE_PATIENCE_NS (8 * NSEC_PER_SEC)
 #define CORE_CTL_MAX     64 /* operators at once */
 #define CORE_PAM_MAX     512
 #define CORE_RUN_MAX     1024
@@ -76,6 +78,7 @@ struct core {
 	struct record_log *log;
 	struct config *config;
 	int64_t config_loaded_ns, started_boot_ns;
+	int64_t patience_ns; /* with an init that does not read */
 	int config_fd, proc_fd, etc_fd;
 	const char *hostkey;
 	uint32_t idcount;

@@ -69,9 +69,13 @@ static void run(struct channel *ch, struct pipes *p)
 		session_failed(s, "spawn", "spawn cannot be reached"); /* denies ch as well */
 		return;
 	}
+	if (r == -EAGAIN) { /* its pipes or its terminal are made again then */
+		ch->state = CHANNEL_WAITING;
+		return;
+	}
 	if (r < 0) {
 		give_up(ch, r == -E2BIG    ? "the command and its environment are too long"
-		            : r == -EAGAIN ? "the sandbox does not take requests any more"
+		            : r == -ENOMEM ? "no memory"
 		                           : "the sandbox is gone");
 		return;
 	}
@@ -145,6 +149,40 @@ void exec_pty_failed(struct core *c, uint64_t question, const char *reason)
 		exec_deny(ch, reason, NULL);
 }
 
+/* Of a channel that is allowed and on record. */
+static void start(struct channel *ch)
+{
+	struct pipes p;
+
+	if (ch->session->state == SESSION_ENDING)
+		exec_deny(ch, "the session is ending", NULL);
+	else if (ch->command.pty)
+		ask_pty(ch);
+	else if (pipes_make(&p, channels_of(ch->conn->core) <= ROOMY_CHANNELS) < 0)
+		give_up(ch, "no descriptors left");
+	else {
+		run(ch, &p);
+		pipes_close(&p);
+	}
+}
+
+void exec_resume(struct session *s, const char *reason)
+{
+	struct channel *next;
+
+	if (!s->conn)
+		return;
+	for (struct channel *ch = s->conn->channels; ch && !s->room; ch = next) {
+		next = ch->next;
+		if (ch->state != CHANNEL_WAITING || ch->session != s)
+			continue;
+		if (reason)
+			exec_deny(ch, reason, NULL);
+		else
+			start(ch);
+	}
+}
+
 /* ---- recording ---- */
 
 struct parked {
@@ -175,23 +213,14 @@ static struct channel *unpark(struct parked *p)
 static void on_recorded(int r, uint64_t seq, void *arg)
 {
 	struct channel *ch = unpark(arg);
-	struct pipes p;
 
 	(void)seq;
 	if (!ch || !ch->session)
 		return;
 	if (r < 0)
 		give_up(ch, note_why(r));
-	else if (ch->session->state == SESSION_ENDING)
-		exec_deny(ch, "the session is ending", NULL);
-	else if (ch->command.pty)
-		ask_pty(ch);
-	else if (pipes_make(&p, channels_of(ch->conn->core) <= ROOMY_CHANNELS) < 0)
-		give_up(ch, "no descriptors left");
-	else {
-		run(ch, &p);
-		pipes_close(&p);
-	}
+	else
+		start(ch);
 }
 
 static int note_exec(struct channel *ch)

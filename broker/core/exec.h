@@ -21,6 +21,9 @@ int exec_ended(struct conn *k, struct peer *p, struct msg *m);
 /* The answers to sandbox.pty; descriptors are the caller's. */
 void exec_pty_opened(struct core *c, uint64_t question, int master, int slave);
 void exec_pty_failed(struct core *c, uint64_t question, const char *reason);
+/* Init has read what it had left, and takes what waited. With a reason: it never will, and what
+ * waited is denied. */
+void exec_resume(struct session *s, const char *reason);
 /* Its session is over: what waits is denied, what runs learns it by the end of its pipes. */
 void exec_session_gone(struct conn *k, struct session *s, const char *reason);
 /* A postern-run has gone: its channels end. */

@@ -366,6 +366,7 @@ void session_free(struct session *s)
 	if (c->stopping) /* it may have been the last */
 		loop_defer_arm(c->reap);
 	loop_remove(s->timer);
+	session_request_done(s);
 	util_close(&s->init_fd);
 	util_close(&s->inner_fd);
 	json_decref(s->enforced);

@@ -20,7 +20,6 @@ struct channel;
 struct conn;
 
 #define SESSION_ENDED_KEPT 512         /* rows of ended sessions */
-#define SESSION_REQUESTS   (64 * 1024) /* bytes that init may leave unread */
 #define SESSION_REASON_MAX CORE_REASON_MAX
 
 struct session {
@@ -35,6 +34,7 @@ struct session {
 	struct plan plan;
 	int init_fd;  /* our end of the request socket; -1: none */
 	int inner_fd; /* init's end, until spawn has it */
+	struct loop_source *room, *patience; /* while init has left much unread */
 	uint64_t start_question, tie_question;
 	int64_t pid;
 	json_t *enforced;
@@ -70,8 +70,11 @@ int session_record_start(struct session *s, record_fn done, void *arg);
 int session_socket(struct session *s);
 /* Orders the sandbox; the requests for init that were queued before go with it. */
 int session_order(struct session *s);
-/* One request and its descriptors to init. 0, -EAGAIN: init does not read, -EPIPE. */
+/* One request and its descriptors to init. 0, -EPIPE, or -EAGAIN: init has left much unread, and
+ * exec_resume() is called once it has read. */
 int session_request(struct session *s, const struct buf *b, const int *fds, size_t nfds);
+/* Nobody waits for room in the request socket any more. */
+void session_request_done(struct session *s);
 /* What spawn says. */
 void session_started(struct session *s, int64_t pid, json_t *enforced);
 void session_failed(struct session *s, const char *step, const char *reason);

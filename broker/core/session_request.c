@@ -2,13 +2,15 @@
 #include "broker/core/session.h"
 
 #include <errno.h>
-#include <linux/sockios.h>
+#include <poll.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "broker/core/exec.h"
 #include "lib/buf.h"
+#include "lib/clock.h"
 #include "lib/fdio.h"
+#include "lib/loop.h"
 #include "lib/util.h"
 
 #define FDS_MAX 4
@@ -33,14 +35,60 @@ int session_socket(struct session *s)
 	return 0;
 }
 
-/* What init has not read yet. Descriptors in flight count against us (unix(7), ETOOMANYREFS), so an
- * init that does not read gets no more of them. */
+/* ---- an init that is slow ---- */
+
+/* Descriptors in flight count against us (unix(7), ETOOMANYREFS), so an init that does not read
+ * gets no more of them. The kernel calls a socket writable while a quarter of its buffer is in use:
+ * some forty requests. */
 static bool init_is_slow(const struct session *s)
 {
-	int unread = 0;
+	struct pollfd p = {s->init_fd, POLLOUT, 0};
 
-	return ioctl(s->init_fd, SIOCOUTQ, &unread) < 0 || unread > SESSION_REQUESTS;
+	return poll(&p, 1, 0) == 0;
 }
+
+void session_request_done(struct session *s)
+{
+	loop_remove(s->room);
+	loop_remove(s->patience);
+	s->room = s->patience = NULL;
+}
+
+static void has_room(struct loop *l, int fd, unsigned what, void *arg)
+{
+	struct session *s = arg;
+
+	(void)l;
+	(void)fd;
+	(void)what;
+	session_request_done(s);
+	exec_resume(s, NULL);
+}
+
+static void never_has_room(struct loop *l, void *arg)
+{
+	struct session *s = arg;
+
+	(void)l;
+	session_request_done(s);
+	exec_resume(s, "the sandbox does not take requests any more");
+}
+
+static int await_room(struct session *s)
+{
+	struct core *c = s->core;
+
+	if (!s->room)
+		s->room = loop_fd(c->loop, s->init_fd, LOOP_WRITE, has_room, s);
+	if (!s->patience)
+		s->patience = loop_timer(c->loop, c->patience_ns, never_has_room, s);
+	if (s->room && s->patience)
+		return -EAGAIN;
+	session_request_done(s);
+	return -ENOMEM;
+}
+
+/* ---- asking ---- */
 
 int session_request(struct session *s, const struct buf *b, const int *fds, size_t nfds)
 {
@@ -60,8 +108,8 @@ int session_request(struct session *s, const struct buf *b, const int *fds, size
 		return -EPIPE;
 	if (nfds > FDS_MAX)
 		return -EINVAL;
-	if (init_is_slow(s))
-		return -EAGAIN;
+	if (nfds > 0 && init_is_slow(s))
+		return await_room(s);
 	if (nfds > 0) {
 		h.msg_control = control.bytes;
 		h.msg_controllen = CMSG_SPACE(nfds * sizeof(int));

@@ -1,6 +1,7 @@
 /* Counts our own processes that serve one session against its tenant. */
 #include "broker/spawn/serve_internal.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -16,7 +17,7 @@ void charge(struct serve *s, struct live *v, pid_t pid)
 {
 	int r = s->ops->charge && v->sandbox ? s->ops->charge(v->sandbox, pid) : 0;
 
-	if (r < 0)
+	if (r < 0 && r != -ESRCH) /* one that is gone costs nobody anything */
 		log_warn("session %s: process %d does not count against its tenant: %s", v->id,
 		    (int)pid, strerror(-r));
 }

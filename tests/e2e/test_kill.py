@@ -35,9 +35,14 @@ def restarted(p, role, old, within=3.0):
 
 
 def talks(s):
-    s.stdin.write(b"ping\n")
-    s.stdin.flush()
-    return s.stdout.readline() == b"ping\n"
+    try:
+        s.stdin.write(b"ping\n")
+        s.stdin.flush()
+        got = s.stdout.readline()
+    except BrokenPipeError:
+        got = b""
+    assert got or s.poll() is None, (s.poll(), s.stderr.read())
+    return got == b"ping\n"
 
 
 def ended(p, sid):
