@@ -67,6 +67,7 @@ struct conn {
 	char remote[65], local[65];
 	uint8_t user[CONN_USER_MAX];
 	size_t user_len;
+	uint64_t who_question; /* of restored ones */
 	bool user_fixed, asking, restored, quiet;
 	bool unsaid;        /* a stranger more than the log has room for */
 	uint64_t asking_id; /* route sshd: the login's question */

@@ -32,11 +32,11 @@ struct provider;
 struct seal;
 struct store;
 
-#define CORE_CONNS_MAX   4096 /* GATEWAY_CONNECTIONS_MAX, spare workers, CORE_PAM_MAX */
-#define CORE_ID_MAX      36
-#define CORE_REASON_MAX  400
-#define CORE_LISTENERS   3
-#define CORE_STOP_S      3
+#define CORE_CONNS_MAX  4096 /* GATEWAY_CONNECTIONS_MAX, spare workers, CORE_PAM_MAX */
+#define CORE_ID_MAX     36
+#define CORE_REASON_MAX 400
+#define CORE_LISTENERS  3
+#define CORE_STOP_S     3
 /* shorter than the gateway's own, whose client would then not learn of our record */
 #define CORE_PATIENCE_NS (8 * NSEC_PER_SEC)
 #define CORE_CTL_MAX     64 /* operators at once */

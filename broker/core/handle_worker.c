@@ -206,6 +206,8 @@ static int on_resume(struct peer *p, struct msg *m, struct err *e)
 
 	if (!k->restored)
 		return err_set(e, -EPROTO, "conn.resume: nobody asked");
+	if (m->id != k->who_question)
+		return 0; /* for a core that was killed before it read this */
 	k->restored = false;
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		uint32_t id = (uint32_t)json_integer_value(json_array_get(list, i));

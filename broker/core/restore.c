@@ -287,7 +287,9 @@ static unsigned ask_workers(struct core *c)
 		if (k->route != ROUTE_SSH)
 			continue;
 		k->restored = true;
-		(void)peer_send(k->peer, "conn.who", 0, NULL);
+		/* no core before us asked with this number */
+		k->who_question = (uint64_t)clock_mono_ns();
+		(void)peer_send(k->peer, "conn.who", k->who_question, NULL);
 	}
 	return n;
 }

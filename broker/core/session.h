@@ -19,7 +19,7 @@ struct buf;
 struct channel;
 struct conn;
 
-#define SESSION_ENDED_KEPT 512         /* rows of ended sessions */
+#define SESSION_ENDED_KEPT 512 /* rows of ended sessions */
 #define SESSION_REASON_MAX CORE_REASON_MAX
 
 struct session {
@@ -32,8 +32,8 @@ struct session {
 	bool sshd, tied, listed;
 	struct grant grant; /* the creator's */
 	struct plan plan;
-	int init_fd;  /* our end of the request socket; -1: none */
-	int inner_fd; /* init's end, until spawn has it */
+	int init_fd;                         /* our end of the request socket; -1: none */
+	int inner_fd;                        /* init's end, until spawn has it */
 	struct loop_source *room, *patience; /* while init has left much unread */
 	uint64_t start_question, tie_question;
 	int64_t pid;

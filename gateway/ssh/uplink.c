@@ -131,7 +131,7 @@ void uplink_farewell(struct conn *c)
 	}
 }
 
-static void resume(struct conn *c)
+static void resume(struct conn *c, uint64_t question)
 {
 	json_t *list;
 
@@ -141,7 +141,7 @@ static void resume(struct conn *c)
 	for (size_t i = 0; list && i < c->nchannels; i++)
 		if (channel_flows(c->channels[i]))
 			(void)json_array_append_new(list, json_integer(c->channels[i]->id));
-	(void)send_msg(c, "conn.resume", 0, json_pack("{so}", "channels", list));
+	(void)send_msg(c, "conn.resume", question, json_pack("{so}", "channels", list));
 }
 
 /* ---- what the core says ---- */
@@ -161,7 +161,7 @@ static void handle(struct conn *c, struct msg *m)
 	if (msg_is(m, "conn.end"))
 		conn_end(c, WORKER_ENDED, msg_str(m, "reason"));
 	else if (msg_is(m, "conn.who"))
-		resume(c);
+		resume(c, m->id);
 	else if (!ch)
 		return; /* the channel ended meanwhile; descriptors are closed with the message */
 	else if (msg_is(m, "channel.started"))

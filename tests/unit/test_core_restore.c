@@ -121,6 +121,17 @@ static void restore_all(struct fix *f)
 	rig_restore(f->r, name, f->kept_init);
 }
 
+static uint64_t who_asked(struct fix *f)
+{
+	struct msg m = MSG_INIT;
+	uint64_t id;
+
+	rig_expect(f->w, "conn.who", &m);
+	id = m.id;
+	msg_done(&m);
+	return id;
+}
+
 static void a_session_goes_on(void **state)
 {
 	struct fix *f = *state;
@@ -128,8 +139,7 @@ static void a_session_goes_on(void **state)
 
 	restore_all(f);
 	rig_ready(f->r);
-	rig_expect(f->w, "conn.who", NULL);
-	rig_send(f->w, "conn.resume", 0, json_pack("{s:[i]}", "channels", 1));
+	rig_send(f->w, "conn.resume", who_asked(f), json_pack("{s:[i]}", "channels", 1));
 	listing(f, json_pack("[s]", f->session));
 	assert_true(recorded(f, "core.restored"));
 	assert_false(recorded(f, "session.lost"));
@@ -194,15 +204,37 @@ static void a_connection_that_is_gone_takes_its_session_along(void **state)
 	assert_true(recorded(f, "session.lost"));
 }
 
-static void an_unasked_resume_costs_the_link(void **state)
+/* The core before us was killed between its question and the answer. */
+static void an_answer_to_a_core_before_us_is_no_answer(void **state)
 {
 	struct fix *f = *state;
+	uint64_t who;
 
 	restore_all(f);
 	rig_ready(f->r);
-	rig_expect(f->w, "conn.who", NULL);
-	rig_send(f->w, "conn.resume", 0, json_pack("{s:[]}", "channels"));
-	rig_send(f->w, "conn.resume", 0, json_pack("{s:[]}", "channels"));
+	who = who_asked(f);
+	rig_send(f->w, "conn.resume", who - 1, json_pack("{s:[]}", "channels"));
+	rig_send(f->w, "conn.resume", who, json_pack("{s:[i]}", "channels", 1));
+	listing(f, json_pack("[s]", f->session));
+	assert_false(recorded(f, "peer.dropped"));
+	/* the channel it told of is in use */
+	rig_exec(f->w, 1, "true", false);
+	(void)close(f->kept_conn);
+	f->kept_conn = -1;
+	rig_expect_closed(f->w);
+	assert_true(recorded(f, "peer.dropped"));
+}
+
+static void an_unasked_resume_costs_the_link(void **state)
+{
+	struct fix *f = *state;
+	uint64_t who;
+
+	restore_all(f);
+	rig_ready(f->r);
+	who = who_asked(f);
+	rig_send(f->w, "conn.resume", who, json_pack("{s:[]}", "channels"));
+	rig_send(f->w, "conn.resume", who, json_pack("{s:[]}", "channels"));
 	(void)close(f->kept_conn); /* as the supervisor does when it is told */
 	f->kept_conn = -1;
 	rig_expect_closed(f->w);
@@ -326,6 +358,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(what_we_do_not_know_is_ended, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 	        a_connection_that_is_gone_takes_its_session_along, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+	        an_answer_to_a_core_before_us_is_no_answer, setup, teardown),
 	    cmocka_unit_test_setup_teardown(an_unasked_resume_costs_the_link, setup, teardown),
 	    cmocka_unit_test_setup_teardown(those_without_a_grant_go_on, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_wrong_configuration_ends_no_session, setup, teardown),
