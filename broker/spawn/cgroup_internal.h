@@ -32,7 +32,7 @@ struct cgroup_tenant {
 	struct cgroup_tenant *next;
 	char name[NAME_MAX_LEN + 1];
 	struct plan_limits limits; /* that hold */
-	bool unsure;               /* setting others has failed half-way */
+	bool unsure;               /* setting others, or removing it, has failed half-way */
 	unsigned sessions;
 };
 

@@ -110,7 +110,7 @@ int cgroup_tenant_use(
 
 	if (!t && !(t = add(c, p->tenant, e)))
 		return -ENOMEM;
-	if (fresh)
+	if (fresh || t->unsure)
 		r = make_dirs(c, t->name, e);
 	if (r == 0 &&
 	    (t->unsure || memcmp(&t->limits, &p->tenant_limits, sizeof(t->limits)) != 0)) {
@@ -135,7 +135,11 @@ void cgroup_tenants_trim(struct cgroups *c)
 		for (size_t i = 0; i < c->nspares; i++)
 			kept |= strncmp(c->spares[i].name, t->name, strlen(t->name)) == 0 &&
 			        c->spares[i].name[strlen(t->name)] == '/';
-		if (kept || remove_dirs(c, t->name) < 0) {
+		if (!kept && remove_dirs(c, t->name) < 0) { /* in some hierarchies */
+			t->unsure = true;
+			kept = true;
+		}
+		if (kept) {
 			at = &t->next;
 			continue;
 		}
